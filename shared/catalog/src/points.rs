@@ -1,0 +1,267 @@
+//! Recovery points: listed by subject, kind and scheduled time; the slot's own record at the same time.
+
+use domain::{
+    RecoveryPointId, RunId, TenantId,
+    error::{Coded, ErrorCode, ErrorReport},
+    point::{Content, IllegalTransition, Kind, Proof, RecoveryPoint, State},
+    slot::{Slot, Subject},
+};
+use jiff::Timestamp;
+
+use crate::{
+    Catalog,
+    record::{Record, Versioned},
+    table::{Key, Order, StateKey, TableError},
+};
+
+/// A recovery point that its run holds: the token without which nothing can be published.
+pub type Held = Versioned<RecoveryPoint>;
+
+/// What taking a slot gave.
+#[derive(Debug)]
+pub enum Taken {
+    /// The slot is this run's to fill.
+    Held(Held),
+    /// The slot has its recovery point already, available or expired since.
+    Done(RecoveryPoint),
+}
+
+/// Why a recovery point was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum PointError {
+    /// The table failed, or another run was first.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The state does not allow it.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// No such recovery point.
+    #[error("tenant {tenant} has no recovery point {point}; see `holdfast points --tenant {tenant}`")]
+    Unknown {
+        /// The tenant.
+        tenant: TenantId,
+        /// The recovery point asked for.
+        point: RecoveryPointId,
+    },
+}
+
+impl Coded for PointError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Table(error) => error.code(),
+            Self::Illegal(error) => error.code(),
+            Self::Unknown { .. } => ErrorCode::UnknownRecoveryPoint,
+        }
+    }
+}
+
+fn partition(subject: &Subject) -> String {
+    match subject {
+        Subject::Tenant(tenant) => format!("POINTS#tenant#{tenant}"),
+        Subject::Instance(id) => format!("POINTS#instance#{id}"),
+    }
+}
+
+fn point_key(subject: &Subject, kind: Kind, scheduled_time: Timestamp, id: RecoveryPointId) -> Key {
+    // Fixed width, so that text order is time order.
+    let time = scheduled_time.strftime("%Y-%m-%dT%H:%M:%S%.9fZ");
+    Key { pk: partition(subject), sk: format!("{}#{time}#{id}", kind.name()) }
+}
+
+impl Record for RecoveryPoint {
+    fn key(&self) -> Key {
+        point_key(&self.subject, self.kind, self.scheduled_time, self.id)
+    }
+
+    fn state(&self) -> Option<StateKey> {
+        // Only work under way is looked for by state; the rest is found by subject.
+        matches!(self.state, State::Running)
+            .then(|| StateKey { state_key: format!("point#running#{}", self.kind.name()), state_at: self.started_at.to_string() })
+    }
+}
+
+impl Catalog {
+    /// Takes a slot for a run: first, or from a run that stopped in the middle, whose publishing then fails.
+    ///
+    /// # Errors
+    /// [`TableError::Conflict`] if two runs take it at the same moment: exactly one of them gets it.
+    pub async fn take_slot(&self, slot: &Slot, run: RunId, now: Timestamp) -> Result<Taken, PointError> {
+        let fresh = RecoveryPoint::begin(slot, run, now);
+        let Some(found) = self.get::<RecoveryPoint>(&fresh.key()).await? else {
+            return Ok(Taken::Held(self.create(fresh).await?));
+        };
+        match found.value.state {
+            State::Running | State::Failed { .. } => {
+                let retried = found.value.clone().retry(run, now)?;
+                Ok(Taken::Held(self.update(&found, retried).await?))
+            }
+            State::Available { .. } | State::Expired { .. } => Ok(Taken::Done(found.value)),
+        }
+    }
+
+    /// Publishes what a run made: the one write that turns durable bytes into a recovery point.
+    ///
+    /// # Errors
+    /// [`TableError::Conflict`] if another run took the slot meanwhile; the recovery point is then that run's to make.
+    pub async fn publish(&self, held: &Held, content: Content, now: Timestamp) -> Result<RecoveryPoint, PointError> {
+        let published = held.value.clone().publish(content, now)?;
+        Ok(self.update(held, published).await?.value)
+    }
+
+    /// Records that a run gave up.
+    ///
+    /// # Errors
+    /// [`TableError::Conflict`] if another run took the slot meanwhile.
+    pub async fn fail(&self, held: &Held, error: &ErrorReport, now: Timestamp) -> Result<(), PointError> {
+        let failed = held.value.clone().fail(error, now)?;
+        self.update(held, failed).await?;
+        Ok(())
+    }
+
+    /// Records what a verification found about a recovery point.
+    ///
+    /// # Errors
+    /// If it is no longer available.
+    pub async fn judge(&self, point: &Versioned<RecoveryPoint>, proof: Proof) -> Result<(), PointError> {
+        let judged = point.value.clone().judge(proof)?;
+        self.update(point, judged).await?;
+        Ok(())
+    }
+
+    /// The recovery points of a subject, of one kind or of all, newest first within a kind.
+    ///
+    /// # Errors
+    /// If the table fails.
+    pub async fn points(
+        &self,
+        subject: &Subject,
+        kind: Option<Kind>,
+        limit: usize,
+    ) -> Result<Vec<Versioned<RecoveryPoint>>, TableError> {
+        let prefix = kind.map(|kind| format!("{}#", kind.name())).unwrap_or_default();
+        self.list(&partition(subject), &prefix, Order::Descending, limit).await
+    }
+
+    /// The newest available recovery point of a subject and kind.
+    ///
+    /// # Errors
+    /// If the table fails.
+    pub async fn newest_available(&self, subject: &Subject, kind: Kind) -> Result<Option<Versioned<RecoveryPoint>>, TableError> {
+        // A handful of failed or running attempts may be newer; more than this many in a row is an outage, which alerts by itself.
+        let newest = self.points(subject, Some(kind), 50).await?;
+        Ok(newest.into_iter().find(|point| point.value.content().is_some()))
+    }
+
+    /// The recovery point of a tenant with this id.
+    ///
+    /// # Errors
+    /// [`PointError::Unknown`] if this tenant has none with this id, whoever else may.
+    pub async fn point(&self, tenant: &TenantId, id: RecoveryPointId) -> Result<Versioned<RecoveryPoint>, PointError> {
+        let points = self.points(&Subject::Tenant(tenant.clone()), None, domain::caps::LISTED_POINTS_MAX).await?;
+        let found = points.into_iter().find(|point| point.value.id == id);
+        found.ok_or_else(|| PointError::Unknown { tenant: tenant.clone(), point: id })
+    }
+
+    /// The recovery points of a kind that runs are working on, the longest-running first. May lag behind.
+    ///
+    /// # Errors
+    /// If the table fails.
+    pub async fn running(&self, kind: Kind, limit: usize) -> Result<Vec<Versioned<RecoveryPoint>>, TableError> {
+        self.list_state(&format!("point#running#{}", kind.name()), limit).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::MemoryTable;
+
+    fn run(n: u8) -> RunId {
+        format!("run_00000000-0000-0000-0000-0000000000{n:02}").parse().unwrap()
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn slot(time: &str) -> Slot {
+        let subject = Subject::Tenant("acme".parse().unwrap());
+        Slot { rule: "daily".into(), scheduled_time: at(time), subject, kind: Kind::Database }
+    }
+
+    fn content() -> Content {
+        Content::Export {
+            vault_tenant: "vt_00000000-0000-0000-0000-000000000001".parse().unwrap(),
+            manifest_key: "k".into(),
+            manifest_sha256: "s".into(),
+            rows: 1,
+            plaintext_bytes: 1,
+            stored_bytes: 1,
+        }
+    }
+
+    fn catalog() -> Catalog {
+        Catalog::new(Arc::new(MemoryTable::default()))
+    }
+
+    const SLOT: &str = "2026-11-23T02:15:00Z";
+    const NOW: &str = "2026-11-23T02:16:00Z";
+
+    async fn hold(catalog: &Catalog, run: RunId) -> Held {
+        match catalog.take_slot(&slot(SLOT), run, at(NOW)).await.unwrap() {
+            Taken::Held(held) => held,
+            Taken::Done(point) => panic!("the slot is done: {point:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slot_gives_one_recovery_point_however_often_its_tick_arrives() {
+        let catalog = catalog();
+        let held = hold(&catalog, run(1)).await;
+        catalog.publish(&held, content(), at(NOW)).await.unwrap();
+        assert!(matches!(catalog.take_slot(&slot(SLOT), run(2), at(NOW)).await.unwrap(), Taken::Done(_)));
+        assert_eq!(catalog.points(&slot(SLOT).subject, None, 10).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_was_overtaken_cannot_publish_or_fail_the_slot() {
+        let catalog = catalog();
+        let zombie = hold(&catalog, run(1)).await;
+        let heir = hold(&catalog, run(2)).await;
+        let refused = catalog.publish(&zombie, content(), at(NOW)).await;
+        assert_eq!(refused.unwrap_err().code(), ErrorCode::Fenced);
+        let error = ErrorReport::new(ErrorCode::Throttled, "m");
+        assert_eq!(catalog.fail(&zombie, &error, at(NOW)).await.unwrap_err().code(), ErrorCode::Fenced);
+        let published = catalog.publish(&heir, content(), at(NOW)).await.unwrap();
+        assert_eq!((published.run, published.attempts), (run(2), 2));
+    }
+
+    #[tokio::test]
+    async fn a_failed_slot_is_taken_again_and_heals() {
+        let catalog = catalog();
+        let held = hold(&catalog, run(1)).await;
+        catalog.fail(&held, &ErrorReport::new(ErrorCode::SourceUnreachable, "m"), at(NOW)).await.unwrap();
+        let held = hold(&catalog, run(2)).await;
+        catalog.publish(&held, content(), at(NOW)).await.unwrap();
+        let newest = catalog.newest_available(&slot(SLOT).subject, Kind::Database).await.unwrap();
+        assert_eq!(newest.unwrap().value.run, run(2));
+    }
+
+    #[tokio::test]
+    async fn points_are_listed_newest_first_and_only_their_own_subjects() {
+        let catalog = catalog();
+        for time in ["2026-11-22T02:15:00Z", SLOT, "2026-11-21T02:15:00Z"] {
+            catalog.take_slot(&slot(time), run(1), at(NOW)).await.unwrap();
+        }
+        let other = Slot { subject: Subject::Tenant("acme2".parse().unwrap()), ..slot(SLOT) };
+        catalog.take_slot(&other, run(1), at(NOW)).await.unwrap();
+        let listed = catalog.points(&slot(SLOT).subject, Some(Kind::Database), 2).await.unwrap();
+        let times: Vec<String> = listed.iter().map(|point| point.value.scheduled_time.to_string()).collect();
+        assert_eq!(times, [SLOT, "2026-11-22T02:15:00Z"]);
+        let tenant = "acme2".parse().unwrap();
+        let unknown = catalog.point(&tenant, listed[0].value.id).await;
+        assert_eq!(unknown.unwrap_err().code(), ErrorCode::UnknownRecoveryPoint, "a point is found only under its own tenant");
+    }
+}

@@ -1,0 +1,167 @@
+//! Alerts: what happened, what it means for recovery, and what to do.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// How urgent an alert is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// For the record.
+    Info,
+    /// Somebody should look within the working day.
+    Warning,
+    /// Somebody must look now.
+    Critical,
+}
+
+impl Severity {
+    /// The severity's name, as subscribers filter by it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// The class of an alert. With the subject it is what alerts are deduplicated by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertClass {
+    /// A slot came and went without a recovery point.
+    MissedSlot,
+    /// A run gave up.
+    RunFailed,
+    /// A recovery point's content is not what it must be.
+    BackupBad,
+    /// A restore test could not be carried out.
+    EnvironmentBad,
+    /// The tenant register, or a row of it, could not be read.
+    RegisterBad,
+    /// Retention wanted to expire more than it may in one run.
+    RetentionCapped,
+    /// A restore waits for a second person.
+    RestoreAwaitsApproval,
+    /// A restore was carried out and matched.
+    RestoreProven,
+    /// A restore stopped.
+    RestoreFailed,
+}
+
+impl AlertClass {
+    /// The class's name, as subscribers filter by it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MissedSlot => "missed_slot",
+            Self::RunFailed => "run_failed",
+            Self::BackupBad => "backup_bad",
+            Self::EnvironmentBad => "environment_bad",
+            Self::RegisterBad => "register_bad",
+            Self::RetentionCapped => "retention_capped",
+            Self::RestoreAwaitsApproval => "restore_awaits_approval",
+            Self::RestoreProven => "restore_proven",
+            Self::RestoreFailed => "restore_failed",
+        }
+    }
+
+    /// How urgent alerts of this class are.
+    #[must_use]
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::RestoreProven => Severity::Info,
+            Self::EnvironmentBad | Self::RestoreAwaitsApproval | Self::RetentionCapped => Severity::Warning,
+            Self::MissedSlot | Self::RunFailed | Self::BackupBad | Self::RegisterBad | Self::RestoreFailed => Severity::Critical,
+        }
+    }
+}
+
+/// One alert, as it is sent and as it is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alert {
+    /// Its class.
+    pub class: AlertClass,
+    /// What it is about: a tenant, an instance, a request.
+    pub subject: String,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// What happened.
+    pub summary: String,
+    /// What it means for recovery.
+    pub meaning: String,
+    /// What to do next.
+    pub remedy: String,
+}
+
+impl Alert {
+    /// Readable text, for e-mail.
+    #[must_use]
+    pub fn to_text(&self, environment: &str) -> String {
+        format!(
+            "{} in {}\n\nWhat happened: {}\nWhat it means: {}\nWhat to do:    {}\n\nClass {}, subject {}, since {}.\n",
+            self.class.severity().name().to_uppercase(),
+            plain(environment),
+            plain(&self.summary),
+            plain(&self.meaning),
+            plain(&self.remedy),
+            self.class.name(),
+            plain(&self.subject),
+            self.opened_at
+        )
+    }
+
+    /// Stable JSON, for machines.
+    #[must_use]
+    pub fn to_json(&self, environment: &str) -> serde_json::Value {
+        serde_json::json!({
+            "version": 1,
+            "environment": environment,
+            "class": self.class.name(),
+            "severity": self.class.severity().name(),
+            "subject": self.subject,
+            "opened_at": self.opened_at,
+            "summary": self.summary,
+            "meaning": self.meaning,
+            "remedy": self.remedy,
+        })
+    }
+
+    /// The subject line of an e-mail: ASCII, one line, at most 100 characters, as SNS demands.
+    #[must_use]
+    pub fn title(&self, environment: &str) -> String {
+        let title =
+            format!("[{}] Holdfast {}: {} ({})", self.class.severity().name(), environment, self.class.name(), self.subject);
+        title.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(100).collect()
+    }
+}
+
+/// The text with everything that could forge a line or steer a terminal made visible. Names come from tenants.
+fn plain(text: &str) -> String {
+    let hidden =
+        |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    text.chars().flat_map(|c| if hidden(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_name_cannot_forge_a_line_or_a_title() {
+        let alert = Alert {
+            class: AlertClass::MissedSlot,
+            subject: "x\r\nBcc: all\u{202E}\u{1b}[2J".into(),
+            opened_at: "2026-11-23T02:15:00Z".parse().unwrap(),
+            summary: "no point\nWhat to do: nothing".into(),
+            meaning: "m".into(),
+            remedy: "r".into(),
+        };
+        let text = alert.to_text("test");
+        assert_eq!(text.lines().filter(|line| line.starts_with("What to do")).count(), 1, "{text}");
+        assert!(!text.contains(['\u{1b}', '\u{202E}', '\r']), "{text:?}");
+        assert!(alert.title(&"e".repeat(200)).len() <= 100 && !alert.title("t").contains('\n'));
+    }
+}

@@ -1,0 +1,22 @@
+//! The words and decisions of Holdfast, as pure values and functions.
+//!
+//! Nothing here is async, touches an SDK, reads a clock, draws randomness or looks at the environment: time and
+//! fresh ids come in as arguments. So every decision that could lose or hide data can be tested in microseconds.
+
+pub mod alert;
+pub mod caps;
+pub mod error;
+pub mod id;
+pub mod plan;
+pub mod point;
+pub mod register;
+pub mod request;
+pub mod retention;
+pub mod rpo;
+pub mod schedule;
+pub mod slot;
+pub mod tenant;
+
+pub use error::{Class, Coded, ErrorCode, ErrorReport};
+pub use id::{PackId, RecoveryPointId, RequestId, RunId, VaultId, VaultTenantId};
+pub use tenant::TenantId;

@@ -1,0 +1,291 @@
+//! The backup plan: what is protected, how often, and how long it is kept. Its JSON Schema is `infra/plan.schema.json`.
+
+use std::collections::BTreeSet;
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Coded, ErrorCode},
+    retention::Policy,
+    schedule::Schedule,
+    tenant::{Layout, TenantId},
+};
+
+/// A plan that does not parse or contradicts itself.
+#[derive(Debug, thiserror::Error)]
+#[error("the backup plan is not usable: {problem}; check it against infra/plan.schema.json")]
+pub struct PlanError {
+    problem: String,
+}
+
+impl Coded for PlanError {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::PlanInvalid
+    }
+}
+
+/// The whole plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Version of the plan's own format; 1.
+    pub version: u32,
+    /// The environment's name, shown in alerts.
+    pub environment: String,
+    /// The zone in which local times of schedules and retention periods are meant, by its IANA name.
+    pub time_zone: String,
+    /// Where the tenant register is.
+    pub register: Register,
+    /// Every database that may be read or restored. An endpoint never comes from anywhere else.
+    pub databases: Vec<Database>,
+    /// Tenants' uploaded files, of which metadata is protected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media: Option<Media>,
+    /// Tenants' parameters and secrets, of which metadata is protected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<Configuration>,
+    /// Tables left out by design, in every tenant.
+    #[serde(default)]
+    pub exclusions: Vec<Exclusion>,
+    /// What runs when.
+    pub rules: Vec<Rule>,
+    /// How long recovery points are kept.
+    pub retention: Policy,
+}
+
+/// The query that lists the tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Register {
+    /// The id of the database it runs on.
+    pub database: String,
+    /// The query; its columns are those of [`crate::register::RawRow`].
+    pub query: String,
+}
+
+/// One protected database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// Its id in the plan, in the register and in the catalog.
+    pub id: String,
+    /// The RDS instance identifier.
+    pub instance: String,
+    /// The database to connect to first.
+    pub database: String,
+    /// The Secrets Manager secret with `username` and `password`.
+    pub secret: String,
+    /// Whether this database is the platform's own and is exported as `@id`.
+    #[serde(default)]
+    pub platform: bool,
+    /// How tenants share it, when it holds pooled tables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Pool>,
+}
+
+/// Pooled tables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    /// The schema they are in.
+    pub schema: String,
+    /// The column that holds the tenant id.
+    pub tenant_column: String,
+}
+
+/// Tenants' uploaded files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Media {
+    /// The bucket.
+    pub bucket: String,
+    /// The prefix of a tenant's objects; `{tenant}` stands for the tenant id.
+    pub prefix: String,
+}
+
+/// Tenants' settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Configuration {
+    /// The prefix of a tenant's SSM parameters; `{tenant}` stands for the tenant id.
+    pub parameters: String,
+    /// The prefix of a tenant's secrets; `{tenant}` stands for the tenant id.
+    pub secrets: String,
+}
+
+/// A table left out by design.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exclusion {
+    /// The table's name without its schema.
+    pub table: String,
+    /// Why, for the auditor.
+    pub reason: String,
+}
+
+/// What a rule makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleKind {
+    /// Snapshots of every instance in the plan.
+    Snapshot,
+    /// Full exports of tenants.
+    Export,
+}
+
+/// What runs when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Its id, which is also the schedule's name.
+    pub id: String,
+    /// What it makes.
+    pub kind: RuleKind,
+    /// The criticality classes of the tenants it exports; unused for snapshots.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    /// When it is due.
+    pub schedule: Schedule,
+    /// The most data, in minutes, that may be lost.
+    pub rpo_minutes: u32,
+}
+
+/// The criticality class of the platform's own databases.
+pub const PLATFORM_CLASS: &str = "critical";
+
+impl Plan {
+    /// Reads and checks a plan.
+    ///
+    /// # Errors
+    /// Naming the first thing that is wrong with it.
+    pub fn parse(json: &str) -> Result<Self, PlanError> {
+        let plan: Self = serde_json::from_str(json).map_err(|error| PlanError { problem: error.to_string() })?;
+        plan.check().map_err(|problem| PlanError { problem })?;
+        Ok(plan)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.version != 1 {
+            return Err(format!("version {} is not known, 1 is", self.version));
+        }
+        self.zone_or_problem()?;
+        let mut ids = BTreeSet::new();
+        for database in &self.databases {
+            TenantId::platform(&database.id).map_err(|error| error.to_string())?;
+            if !ids.insert(&database.id) {
+                return Err(format!("database `{}` is named twice", database.id));
+            }
+        }
+        if !ids.contains(&self.register.database) {
+            return Err(format!("the register's database `{}` is not one of `databases`", self.register.database));
+        }
+        let mut rules = BTreeSet::new();
+        for rule in &self.rules {
+            if !rules.insert(&rule.id) {
+                return Err(format!("rule `{}` is named twice", rule.id));
+            }
+            if rule.kind == RuleKind::Export && rule.classes.is_empty() {
+                return Err(format!("rule `{}` exports no class of tenants: name at least one in `classes`", rule.id));
+            }
+            if let Schedule::HourlyAtMinute(minute) = rule.schedule
+                && !(0..60).contains(&minute)
+            {
+                return Err(format!("rule `{}` is due at minute {minute}: use 0 to 59", rule.id));
+            }
+        }
+        let prefixes = self
+            .media
+            .iter()
+            .map(|media| &media.prefix)
+            .chain(self.configuration.iter().flat_map(|configuration| [&configuration.parameters, &configuration.secrets]));
+        for prefix in prefixes {
+            // Without a closing delimiter the prefix of tenant `acme` would also cover tenant `acme-2`.
+            if !prefix.ends_with("{tenant}/") || prefix.matches("{tenant}").count() != 1 {
+                return Err(format!("prefix `{prefix}` does not keep tenants apart: it must end in `{{tenant}}/`"));
+            }
+        }
+        self.retention.check()
+    }
+
+    fn zone_or_problem(&self) -> Result<TimeZone, String> {
+        TimeZone::get(&self.time_zone).map_err(|_| format!("`{}` is not an IANA time zone", self.time_zone))
+    }
+
+    /// The plan's time zone.
+    ///
+    /// # Errors
+    /// If the plan was not made by [`Plan::parse`] and names no time zone.
+    pub fn zone(&self) -> Result<TimeZone, PlanError> {
+        self.zone_or_problem().map_err(|problem| PlanError { problem })
+    }
+
+    /// The database with this id.
+    #[must_use]
+    pub fn database(&self, id: &str) -> Option<&Database> {
+        self.databases.iter().find(|database| database.id == id)
+    }
+
+    /// The rule with this id.
+    #[must_use]
+    pub fn rule(&self, id: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.id == id)
+    }
+
+    /// The rules of a kind that apply to a criticality class.
+    pub fn export_rules_of<'a>(&'a self, class: &'a str) -> impl Iterator<Item = &'a Rule> {
+        self.rules.iter().filter(move |rule| rule.kind == RuleKind::Export && rule.classes.iter().any(|named| named == class))
+    }
+}
+
+impl Database {
+    /// Where this database's own data is, when it is protected as the platform's.
+    #[must_use]
+    pub fn platform_layout(&self) -> Layout {
+        Layout::Database { database: self.database.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn plan() -> Value {
+        json!({
+            "version": 1, "environment": "test", "time_zone": "Europe/Berlin",
+            "register": { "database": "central", "query": "SELECT" },
+            "databases": [{ "id": "central", "instance": "i", "database": "d", "secret": "s", "platform": true }],
+            "media": { "bucket": "b", "prefix": "tenants/{tenant}/" },
+            "rules": [{ "id": "daily", "kind": "export", "classes": ["standard"], "schedule": { "daily_at": "02:15" }, "rpo_minutes": 1500 }],
+            "retention": { "keep_all_days": 7, "daily": 14, "weekly": 8, "monthly": 12, "yearly": 3, "min_proven": 1, "max_expire_per_run": 100, "apply": false }
+        })
+    }
+
+    fn check(change: impl FnOnce(&mut Value), expected: &str) {
+        let mut plan = plan();
+        change(&mut plan);
+        let error = Plan::parse(&plan.to_string()).expect_err("a bad plan").to_string();
+        assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+    }
+
+    #[test]
+    fn a_good_plan_is_taken_whole() {
+        let parsed = Plan::parse(&plan().to_string()).unwrap();
+        assert_eq!(Plan::parse(&serde_json::to_string(&parsed).unwrap()).unwrap(), parsed);
+    }
+
+    #[test]
+    fn a_bad_plan_is_refused_by_what_is_wrong_with_it() {
+        check(|plan| plan["version"] = json!(2), "version 2");
+        check(|plan| plan["time_zone"] = json!("Mars/Olympus"), "Mars/Olympus");
+        check(|plan| plan["register"]["database"] = json!("elsewhere"), "elsewhere");
+        check(|plan| plan["databases"] = json!([plan["databases"][0], plan["databases"][0]]), "named twice");
+        check(|plan| plan["rules"][0]["classes"] = json!([]), "no class");
+        check(|plan| plan["rules"][0]["schedule"] = json!({ "daily_at": "2:75" }), "2:75");
+        check(|plan| plan["media"]["prefix"] = json!("tenants/{tenant}"), "keep tenants apart");
+        check(|plan| plan["surprise"] = json!(1), "surprise");
+        check(|plan| plan["retention"]["min_proven"] = json!(0), "min_proven");
+    }
+}

@@ -1,0 +1,381 @@
+//! The life of a recovery point.
+//!
+//! `Running → Available → Expired`, or `Running → Failed → Running` when its slot is tried again. Proof and holds are fields
+//! beside the state, because an available point stays available while it is being proven. There is no fenced state: the record
+//! belongs to the slot, a later run takes it over by rewriting it, and the earlier run finds its generation gone.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Coded, ErrorCode, ErrorReport},
+    id::{RecoveryPointId, RunId, VaultTenantId},
+    slot::{Slot, Subject},
+};
+
+/// What a recovery point holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// An engine's own snapshot of an instance.
+    Snapshot,
+    /// The rows and definitions of a tenant.
+    Database,
+    /// The metadata of a tenant's files.
+    Media,
+    /// The metadata of a tenant's settings and secrets.
+    Configuration,
+}
+
+impl Kind {
+    /// The kind's name, as persisted and shown.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::Database => "database",
+            Self::Media => "media",
+            Self::Configuration => "configuration",
+        }
+    }
+}
+
+/// Where a recovery point's content is and how much of it there is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "content", rename_all = "snake_case")]
+pub enum Content {
+    /// An export in the vault.
+    Export {
+        /// The tenant's opaque name there.
+        vault_tenant: VaultTenantId,
+        /// The manifest's key in the vault bucket.
+        manifest_key: String,
+        /// SHA-256 of the manifest object, in hex.
+        manifest_sha256: String,
+        /// Rows, or records of metadata.
+        rows: u64,
+        /// Bytes before compression.
+        plaintext_bytes: u64,
+        /// Bytes in the vault.
+        stored_bytes: u64,
+    },
+    /// A snapshot kept by RDS.
+    Snapshot {
+        /// Its identifier.
+        identifier: String,
+        /// Its ARN.
+        arn: String,
+        /// Settings of the instance that a restore from the snapshot would lose.
+        settings: serde_json::Value,
+    },
+}
+
+/// The state of a recovery point.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// A run is working on it.
+    Running,
+    /// Every byte is durable, and it was published by the run that held the slot.
+    Available {
+        /// When it was published.
+        at: Timestamp,
+        /// Where its content is.
+        #[serde(flatten)]
+        content: Content,
+    },
+    /// The last run gave up.
+    Failed {
+        /// When.
+        at: Timestamp,
+        /// The error code.
+        code: String,
+        /// What failed and what to do.
+        message: String,
+    },
+    /// Retention decided that it is no longer kept.
+    Expired {
+        /// When.
+        at: Timestamp,
+        /// Where its content was; the sweep needs it.
+        #[serde(flatten)]
+        content: Content,
+    },
+}
+
+impl State {
+    /// The state's name, as persisted and shown.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Available { .. } => "available",
+            Self::Failed { .. } => "failed",
+            Self::Expired { .. } => "expired",
+        }
+    }
+}
+
+/// Whether a recovery point is known to come back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Proof {
+    /// Nobody tried.
+    #[default]
+    Unproven,
+    /// A restore of it matched.
+    Proven {
+        /// When.
+        at: Timestamp,
+        /// How long the restore took, from its start to the match, in milliseconds.
+        rto_ms: i64,
+    },
+    /// Its content is missing, damaged, or differs after a restore.
+    Refuted {
+        /// When.
+        at: Timestamp,
+        /// What was found.
+        findings: Vec<String>,
+    },
+}
+
+impl Proof {
+    /// The proof's name, as persisted and shown.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unproven => "unproven",
+            Self::Proven { .. } => "proven",
+            Self::Refuted { .. } => "refuted",
+        }
+    }
+}
+
+/// A reason to keep a recovery point whatever the policy says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Why.
+    pub reason: String,
+    /// Who placed it.
+    pub owner: String,
+    /// When it was placed.
+    pub placed_at: Timestamp,
+}
+
+/// A recovery point, or the attempt to make one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryPoint {
+    /// Its id, derived from the slot.
+    pub id: RecoveryPointId,
+    /// What it is of.
+    pub subject: Subject,
+    /// What it holds.
+    pub kind: Kind,
+    /// The rule that asked for it.
+    pub rule: String,
+    /// The instant the schedule named. Retention and RPO count from here.
+    pub scheduled_time: Timestamp,
+    /// The run that holds the slot.
+    pub run: RunId,
+    /// How many runs have held it, from 1.
+    pub attempts: u32,
+    /// When that run began.
+    pub started_at: Timestamp,
+    /// How far it has come.
+    #[serde(flatten)]
+    pub state: State,
+    /// Whether it is known to come back.
+    pub proof: Proof,
+    /// Why it must be kept, if it must.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Hold>,
+}
+
+/// A step that the state does not allow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("recovery point {point} is {state}, so it cannot be {step}; read it again and decide anew")]
+pub struct IllegalTransition {
+    point: RecoveryPointId,
+    state: &'static str,
+    step: &'static str,
+}
+
+impl Coded for IllegalTransition {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::Fenced
+    }
+}
+
+impl RecoveryPoint {
+    /// The first attempt at a slot.
+    #[must_use]
+    pub fn begin(slot: &Slot, run: RunId, now: Timestamp) -> Self {
+        Self {
+            id: slot.recovery_point_id(),
+            subject: slot.subject.clone(),
+            kind: slot.kind,
+            rule: slot.rule.clone(),
+            scheduled_time: slot.scheduled_time,
+            run,
+            attempts: 1,
+            started_at: now,
+            state: State::Running,
+            proof: Proof::Unproven,
+            holds: Vec::new(),
+        }
+    }
+
+    /// A further attempt: a run that stopped in the middle, or failed, gives the slot to this one.
+    ///
+    /// # Errors
+    /// If the slot has its recovery point already.
+    pub fn retry(self, run: RunId, now: Timestamp) -> Result<Self, IllegalTransition> {
+        match self.state {
+            State::Running | State::Failed { .. } => {
+                Ok(Self { run, attempts: self.attempts + 1, started_at: now, state: State::Running, ..self })
+            }
+            _ => Err(self.illegal("retried")),
+        }
+    }
+
+    /// Everything is durable: the promise is made.
+    ///
+    /// # Errors
+    /// Unless a run is working on it.
+    pub fn publish(self, content: Content, now: Timestamp) -> Result<Self, IllegalTransition> {
+        match self.state {
+            State::Running => Ok(Self { state: State::Available { at: now, content }, ..self }),
+            _ => Err(self.illegal("published")),
+        }
+    }
+
+    /// The run gave up.
+    ///
+    /// # Errors
+    /// Unless a run is working on it.
+    pub fn fail(self, error: &ErrorReport, now: Timestamp) -> Result<Self, IllegalTransition> {
+        match self.state {
+            State::Running => {
+                let state = State::Failed { at: now, code: error.code.name().to_owned(), message: error.message.clone() };
+                Ok(Self { state, ..self })
+            }
+            _ => Err(self.illegal("failed")),
+        }
+    }
+
+    /// Retention lets it go.
+    ///
+    /// # Errors
+    /// Unless it is available and not held.
+    pub fn expire(self, now: Timestamp) -> Result<Self, IllegalTransition> {
+        match self.state {
+            State::Available { content, .. } if self.holds.is_empty() => {
+                Ok(Self { state: State::Expired { at: now, content }, ..self })
+            }
+            _ => Err(self.illegal("expired")),
+        }
+    }
+
+    /// Records what a verification found.
+    ///
+    /// # Errors
+    /// Unless it is available.
+    pub fn judge(self, proof: Proof) -> Result<Self, IllegalTransition> {
+        match self.state {
+            State::Available { .. } => Ok(Self { proof, ..self }),
+            _ => Err(self.illegal("judged")),
+        }
+    }
+
+    /// Where its content is, while it is available.
+    #[must_use]
+    pub fn content(&self) -> Option<&Content> {
+        match &self.state {
+            State::Available { content, .. } => Some(content),
+            _ => None,
+        }
+    }
+
+    /// Whether a restore may use it: available, and not known to be bad.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.content().is_some() && !matches!(self.proof, Proof::Refuted { .. })
+    }
+
+    fn illegal(&self, step: &'static str) -> IllegalTransition {
+        IllegalTransition { point: self.id, state: self.state.name(), step }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-11-23T02:16:00Z".parse().unwrap()
+    }
+
+    fn run(n: u128) -> RunId {
+        RunId::from_uuid(Uuid::from_u128(n))
+    }
+
+    fn running() -> RecoveryPoint {
+        let slot = Slot {
+            rule: "daily".into(),
+            scheduled_time: "2026-11-23T02:15:00Z".parse().unwrap(),
+            subject: Subject::Tenant("acme".parse().unwrap()),
+            kind: Kind::Database,
+        };
+        RecoveryPoint::begin(&slot, run(1), now())
+    }
+
+    fn content() -> Content {
+        Content::Export {
+            vault_tenant: VaultTenantId::from_uuid(Uuid::from_u128(9)),
+            manifest_key: "k".into(),
+            manifest_sha256: "00".into(),
+            rows: 1,
+            plaintext_bytes: 2,
+            stored_bytes: 3,
+        }
+    }
+
+    #[test]
+    fn the_persisted_names_are_promises() {
+        let point = running().publish(content(), now()).unwrap().judge(Proof::Proven { at: now(), rto_ms: 5 }).unwrap();
+        let json = serde_json::to_value(&point).unwrap();
+        insta::assert_json_snapshot!(json);
+        assert_eq!(serde_json::from_value::<RecoveryPoint>(json).unwrap(), point);
+        for point in [
+            running(),
+            running().fail(&ErrorReport::new(ErrorCode::Throttled, "m"), now()).unwrap(),
+            point.expire(now()).unwrap(),
+        ] {
+            let text = serde_json::to_string(&point).unwrap();
+            assert_eq!(serde_json::from_str::<RecoveryPoint>(&text).unwrap(), point, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_slot_with_its_recovery_point_is_never_run_again() {
+        let available = running().publish(content(), now()).unwrap();
+        assert!(available.clone().retry(run(2), now()).is_err());
+        assert!(available.clone().publish(content(), now()).is_err());
+        assert!(available.expire(now()).unwrap().retry(run(2), now()).is_err());
+    }
+
+    #[test]
+    fn a_held_recovery_point_does_not_expire() {
+        let mut held = running().publish(content(), now()).unwrap();
+        held.holds.push(Hold { reason: "lawsuit".into(), owner: "ana".into(), placed_at: now() });
+        assert!(held.expire(now()).is_err());
+    }
+
+    #[test]
+    fn a_refuted_recovery_point_serves_no_restore() {
+        let refuted = running().publish(content(), now()).unwrap().judge(Proof::Refuted { at: now(), findings: vec![] }).unwrap();
+        assert!(!refuted.is_usable());
+    }
+}

@@ -1,0 +1,186 @@
+//! The tenant register: the platform's own list of tenants, read as text and understood here.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Coded, ErrorCode},
+    plan::{PLATFORM_CLASS, Plan},
+    tenant::{Layout, TenantId},
+};
+
+/// One row of the register query, as text. The field names are the query's column names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RawRow {
+    /// The tenant's id.
+    pub tenant_id: Option<String>,
+    /// `silo`, `database`, `schema` or `pool`.
+    pub layout: Option<String>,
+    /// The id of an entry of the plan's `databases`.
+    pub database_id: Option<String>,
+    /// The database's name; the plan's own when absent.
+    pub database_name: Option<String>,
+    /// The tenant's schema; only for layout `schema`.
+    pub schema_name: Option<String>,
+    /// The criticality class.
+    pub criticality: Option<String>,
+    /// The tenant's time zone, for people.
+    pub time_zone: Option<String>,
+    /// `active`, `suspended` or `deleted`.
+    pub status: Option<String>,
+    /// When the tenant signed up, as RFC 3339.
+    pub created_at: Option<String>,
+}
+
+/// Whether a tenant is in business.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// In business.
+    Active,
+    /// Not in use for now; still protected.
+    Suspended,
+    /// Gone from the platform; no longer backed up, kept by retention only.
+    Deleted,
+}
+
+/// A tenant as the register describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// The plan's database it lives on.
+    pub database_id: String,
+    /// Where in it.
+    #[serde(flatten)]
+    pub layout: Layout,
+    /// Its criticality class.
+    pub criticality: String,
+    /// Its time zone, for people.
+    pub time_zone: String,
+    /// Whether it is in business.
+    pub status: Status,
+    /// When it signed up.
+    pub created_at: Timestamp,
+}
+
+impl Tenant {
+    /// Whether it must have fresh recovery points.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        self.status != Status::Deleted
+    }
+}
+
+/// A register that cannot be used. One bad row harms only itself; see [`Register::problems`].
+#[derive(Debug, thiserror::Error)]
+#[error("the tenant register lists no usable tenant: {detail}; check `register.query` in the plan and the rows it returns")]
+pub struct RegisterError {
+    detail: String,
+}
+
+impl Coded for RegisterError {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::RegisterInvalid
+    }
+}
+
+/// The register as understood: the tenants, and every row that could not be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Register {
+    /// The usable rows, the platform's own databases first.
+    pub tenants: Vec<Tenant>,
+    /// What is wrong with the others, one line each. An unreadable row is an unprotected tenant: it must be alerted.
+    pub problems: Vec<String>,
+}
+
+impl Register {
+    /// Understands the rows of the register query under a plan.
+    ///
+    /// # Errors
+    /// If not one row is usable: an empty register is far likelier a broken query than a platform without tenants.
+    pub fn parse(rows: &[RawRow], plan: &Plan, now: Timestamp) -> Result<Self, RegisterError> {
+        let mut register = Self::default();
+        let mut seen = BTreeSet::new();
+        for (index, row) in rows.iter().enumerate() {
+            match parse_row(row, plan) {
+                Ok(tenant) if seen.insert(tenant.id.clone()) => register.tenants.push(tenant),
+                Ok(tenant) => register.problems.push(format!("tenant {} is listed twice; only its first row counts", tenant.id)),
+                Err(problem) => register.problems.push(format!("row {}: {problem}", index + 1)),
+            }
+        }
+        if register.tenants.is_empty() {
+            let detail = register.problems.first().cloned().unwrap_or_else(|| "the query returned no row".to_owned());
+            return Err(RegisterError { detail });
+        }
+        register.tenants.splice(0..0, platform_databases(plan, now));
+        Ok(register)
+    }
+
+    /// The tenant with this id.
+    #[must_use]
+    pub fn tenant(&self, id: &TenantId) -> Option<&Tenant> {
+        self.tenants.iter().find(|tenant| tenant.id == *id)
+    }
+}
+
+fn platform_databases(plan: &Plan, now: Timestamp) -> Vec<Tenant> {
+    plan.databases
+        .iter()
+        .filter(|database| database.platform)
+        .filter_map(|database| {
+            Some(Tenant {
+                id: TenantId::platform(&database.id).ok()?,
+                database_id: database.id.clone(),
+                layout: database.platform_layout(),
+                criticality: PLATFORM_CLASS.to_owned(),
+                time_zone: plan.time_zone.clone(),
+                status: Status::Active,
+                // Older than any slot, so that the platform's own databases are never too young to have missed one.
+                created_at: Timestamp::UNIX_EPOCH.min(now),
+            })
+        })
+        .collect()
+}
+
+fn parse_row(row: &RawRow, plan: &Plan) -> Result<Tenant, String> {
+    let need = |value: &Option<String>, column: &str| value.clone().ok_or_else(|| format!("column {column} is null"));
+    let id: TenantId = need(&row.tenant_id, "tenant_id")?.parse().map_err(|error| format!("{error}"))?;
+    let named = |problem: String| format!("tenant {id}: {problem}");
+    if id.as_platform().is_some() {
+        return Err(named("an id starting with `@` is reserved for the platform's own databases".to_owned()));
+    }
+    let database_id = need(&row.database_id, "database_id").map_err(named)?;
+    let database = plan
+        .database(&database_id)
+        .ok_or_else(|| named(format!("database_id `{database_id}` is not one of the plan's databases")))?;
+    let database_name = row.database_name.clone().unwrap_or_else(|| database.database.clone());
+    let layout = match need(&row.layout, "layout").map_err(named)?.as_str() {
+        "silo" => Layout::Silo { database: database_name },
+        "database" => Layout::Database { database: database_name },
+        "schema" => Layout::Schema { database: database_name, schema: need(&row.schema_name, "schema_name").map_err(named)? },
+        "pool" => {
+            let pool = database.pool.as_ref();
+            let pool =
+                pool.ok_or_else(|| named(format!("layout is pool but the plan's database `{database_id}` has no `pool`")))?;
+            Layout::Pool { database: database_name, schema: pool.schema.clone(), tenant_column: pool.tenant_column.clone() }
+        }
+        other => return Err(named(format!("layout `{other}` is not one of silo, database, schema, pool"))),
+    };
+    let criticality = need(&row.criticality, "criticality").map_err(named)?;
+    if plan.export_rules_of(&criticality).next().is_none() {
+        return Err(named(format!("no export rule of the plan covers class `{criticality}`")));
+    }
+    let status = match need(&row.status, "status").map_err(named)?.as_str() {
+        "active" => Status::Active,
+        "suspended" => Status::Suspended,
+        "deleted" => Status::Deleted,
+        other => return Err(named(format!("status `{other}` is not one of active, suspended, deleted"))),
+    };
+    let created_at = need(&row.created_at, "created_at").map_err(named)?;
+    let created_at = created_at.parse().map_err(|_| named(format!("created_at `{created_at}` is not an RFC 3339 instant")))?;
+    let time_zone = row.time_zone.clone().unwrap_or_else(|| plan.time_zone.clone());
+    Ok(Tenant { id, database_id, layout, criticality, time_zone, status, created_at })
+}
