@@ -18,6 +18,11 @@ const PARTITION: &str = "DRILLS";
 pub enum DrillState {
     /// The isolated instance is being made, or waits to be used.
     Restoring,
+    /// An invocation is loading and comparing. If it stopped in the middle, another takes over once its time must be up.
+    Comparing {
+        /// When it began.
+        since: Timestamp,
+    },
     /// The comparison is done; the instance must go.
     TearingDown {
         /// What came of it.

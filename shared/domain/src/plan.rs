@@ -226,6 +226,20 @@ impl Plan {
         self.databases.iter().find(|database| database.id == id)
     }
 
+    /// The database ids that stand for the instances of the plan in snapshots: of several on one instance, the first.
+    #[must_use]
+    pub fn snapshot_subjects(&self) -> Vec<&str> {
+        let mut instances = BTreeSet::new();
+        self.databases.iter().filter(|database| instances.insert(&database.instance)).map(|database| database.id.as_str()).collect()
+    }
+
+    /// The id that stands for a database's instance in snapshots.
+    #[must_use]
+    pub fn snapshot_subject_of(&self, database_id: &str) -> Option<&str> {
+        let instance = &self.database(database_id)?.instance;
+        self.databases.iter().find(|database| database.instance == *instance).map(|database| database.id.as_str())
+    }
+
     /// The rule with this id.
     #[must_use]
     pub fn rule(&self, id: &str) -> Option<&Rule> {

@@ -184,3 +184,73 @@ fn parse_row(row: &RawRow, plan: &Plan) -> Result<Tenant, String> {
     let time_zone = row.time_zone.clone().unwrap_or_else(|| plan.time_zone.clone());
     Ok(Tenant { id, database_id, layout, criticality, time_zone, status, created_at })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn plan() -> Plan {
+        let plan = json!({
+            "version": 1, "environment": "test", "time_zone": "UTC",
+            "register": { "database": "central", "query": "SELECT" },
+            "databases": [
+                { "id": "central", "instance": "i-c", "database": "central", "secret": "s", "platform": true },
+                { "id": "pool", "instance": "i-p", "database": "app", "secret": "s", "pool": { "schema": "app", "tenant_column": "tenant_id" } }
+            ],
+            "rules": [{ "id": "daily", "kind": "export", "classes": ["standard", "critical"], "schedule": { "daily_at": "02:15" }, "rpo_minutes": 1500 }],
+            "retention": { "keep_all_days": 7, "daily": 1, "weekly": 1, "monthly": 1, "yearly": 1, "min_proven": 1, "max_expire_per_run": 1 }
+        });
+        Plan::parse(&plan.to_string()).unwrap()
+    }
+
+    fn row(id: &str) -> RawRow {
+        RawRow {
+            tenant_id: Some(id.into()),
+            layout: Some("pool".into()),
+            database_id: Some("pool".into()),
+            criticality: Some("standard".into()),
+            status: Some("active".into()),
+            created_at: Some("2026-01-01T00:00:00+00:00".into()),
+            ..RawRow::default()
+        }
+    }
+
+    fn parse(rows: &[RawRow]) -> Result<Register, RegisterError> {
+        Register::parse(rows, &plan(), "2026-11-23T00:00:00Z".parse().unwrap())
+    }
+
+    #[test]
+    fn the_platforms_own_databases_are_tenants_too() {
+        let register = parse(&[row("acme")]).unwrap();
+        let ids: Vec<_> = register.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
+        assert_eq!(ids, ["@central", "acme"]);
+        assert_eq!(register.problems, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_bad_row_harms_only_itself_and_is_named() {
+        let bad = |change: fn(&mut RawRow), expected: &str| {
+            let mut bad = row("bad");
+            change(&mut bad);
+            let register = parse(&[row("acme"), bad]).unwrap();
+            assert_eq!(register.tenants.len(), 2, "the good row stands");
+            assert!(register.problems[0].contains(expected), "{:?} does not say {expected:?}", register.problems);
+        };
+        bad(|row| row.tenant_id = None, "tenant_id is null");
+        bad(|row| row.tenant_id = Some("@central".into()), "reserved");
+        bad(|row| row.tenant_id = Some("acme".into()), "listed twice");
+        bad(|row| row.layout = Some("shard".into()), "layout `shard`");
+        bad(|row| row.database_id = Some("nowhere".into()), "`nowhere`");
+        bad(|row| row.database_id = Some("central".into()), "has no `pool`");
+        bad(|row| row.criticality = Some("bronze".into()), "no export rule of the plan covers class `bronze`");
+        bad(|row| row.status = Some("gone".into()), "status `gone`");
+        bad(|row| row.created_at = Some("yesterday".into()), "not an RFC 3339");
+    }
+
+    #[test]
+    fn an_empty_register_is_an_error_and_not_an_empty_platform() {
+        assert!(parse(&[]).unwrap_err().to_string().contains("returned no row"));
+    }
+}

@@ -60,31 +60,39 @@ pub struct Preview {
     pub at: Timestamp,
     /// Table by table.
     pub tables: Vec<TableEffect>,
+    /// What the counts do not say, such as structures that changed since.
+    pub notes: Vec<String>,
     /// Digest of the tenant's live data when it was made.
     pub live_digest: String,
     /// Digest over the request, the recovery point and all of the above: what an approval is bound to.
     pub digest: String,
 }
 
+/// What a comparison of a recovery point with the live data found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// Table by table.
+    pub tables: Vec<TableEffect>,
+    /// What the counts do not say.
+    pub notes: Vec<String>,
+    /// Digest of the tenant's live data.
+    pub live_digest: String,
+}
+
 impl Preview {
-    /// Makes a preview, with its digest.
+    /// Makes a preview of what was found, with its digest. `content` names the recovery point's content: its manifest's hash.
     #[must_use]
-    pub fn new(
-        request: RequestId,
-        tenant: &TenantId,
-        content: &str,
-        tables: Vec<TableEffect>,
-        live_digest: String,
-        at: Timestamp,
-    ) -> Self {
+    pub fn new(request: RequestId, tenant: &TenantId, content: &str, found: Findings, at: Timestamp) -> Self {
+        let Findings { tables, notes, live_digest } = found;
         let mut hasher = blake3::Hasher::new_derive_key("holdfast preview v1");
-        let tables_text = serde_json::to_string(&tables).unwrap_or_default();
-        for part in [&request.to_string(), tenant.as_str(), content, &tables_text, &live_digest, &at.to_string()] {
+        // A list of plain structs of text and numbers always has its JSON.
+        let shown = serde_json::to_string(&(&tables, &notes)).unwrap_or_default();
+        for part in [&request.to_string(), tenant.as_str(), content, &shown, &live_digest, &at.to_string()] {
             hasher.update(&(part.len() as u64).to_be_bytes());
             hasher.update(part.as_bytes());
         }
         let digest = hasher.finalize().to_hex().to_string();
-        Self { at, tables, live_digest, digest }
+        Self { at, tables, notes, live_digest, digest }
     }
 }
 
@@ -385,7 +393,8 @@ mod tests {
     fn waiting() -> (RestoreRequest, String) {
         let id = RequestId::from_uuid(Uuid::from_u128(1));
         let tenant: TenantId = "acme".parse().unwrap();
-        let preview = Preview::new(id, &tenant, "sha", vec![], "live".into(), time("2026-11-23T10:00:00Z"));
+        let found = Findings { tables: vec![], notes: vec![], live_digest: "live".into() };
+        let preview = Preview::new(id, &tenant, "sha", found, time("2026-11-23T10:00:00Z"));
         let digest = preview.digest.clone();
         let request = RestoreRequest {
             id,

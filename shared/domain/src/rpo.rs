@@ -74,9 +74,83 @@ pub fn missed_slots(plan: &Plan, zone: &TimeZone, tenants: &[Tenant], newest: &i
         }
     }
     for rule in plan.rules.iter().filter(|rule| rule.kind == RuleKind::Snapshot) {
-        for database in &plan.databases {
-            judge(rule, Subject::Instance(database.id.clone()), &[Kind::Snapshot], Timestamp::MIN);
+        for subject in plan.snapshot_subjects() {
+            judge(rule, Subject::Instance(subject.to_owned()), &[Kind::Snapshot], Timestamp::MIN);
         }
     }
     missed
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{register::Status, tenant::Layout};
+
+    fn plan() -> Plan {
+        let plan = json!({
+            "version": 1, "environment": "test", "time_zone": "UTC",
+            "register": { "database": "central", "query": "SELECT" },
+            "databases": [{ "id": "central", "instance": "i", "database": "central", "secret": "s" }],
+            "media": { "bucket": "b", "prefix": "tenants/{tenant}/" },
+            "rules": [
+                { "id": "daily", "kind": "export", "classes": ["standard"], "schedule": { "daily_at": "02:15" }, "rpo_minutes": 1500 },
+                { "id": "snapshots", "kind": "snapshot", "schedule": { "daily_at": "01:15" }, "rpo_minutes": 1500 }
+            ],
+            "retention": { "keep_all_days": 7, "daily": 1, "weekly": 1, "monthly": 1, "yearly": 1, "min_proven": 1, "max_expire_per_run": 1 }
+        });
+        Plan::parse(&plan.to_string()).unwrap()
+    }
+
+    fn tenant(created_at: &str, status: Status) -> Tenant {
+        Tenant {
+            id: "acme".parse().unwrap(),
+            database_id: "central".into(),
+            layout: Layout::Database { database: "acme".into() },
+            criticality: "standard".into(),
+            time_zone: "UTC".into(),
+            status,
+            created_at: created_at.parse().unwrap(),
+        }
+    }
+
+    fn check(tenant: &Tenant, newest: impl Fn(&Subject, Kind) -> Option<Timestamp>, now: &str, expected: &[&str]) {
+        let plan = plan();
+        let missed = missed_slots(&plan, &TimeZone::UTC, std::slice::from_ref(tenant), &newest, now.parse().unwrap());
+        let lines: Vec<String> = missed.iter().map(|slot| format!("{} {:?} {}", slot.subject, slot.kinds, slot.due)).collect();
+        assert_eq!(lines, expected);
+    }
+
+    const OLD: &str = "2026-01-01T00:00:00Z";
+    const BOTH: [&str; 2] = ["acme [Database, Media] 2026-11-23T02:15:00Z", "instance central [Snapshot] 2026-11-23T01:15:00Z"];
+
+    #[test]
+    fn a_slot_nobody_filled_is_missed_once_its_grace_is_over() {
+        let none = |_: &Subject, _: Kind| None;
+        check(&tenant(OLD, Status::Active), none, "2026-11-23T02:45:00Z", &BOTH);
+        let yesterdays = |_: &Subject, _: Kind| Some("2026-11-22T02:15:00Z".parse().unwrap());
+        check(&tenant(OLD, Status::Active), yesterdays, "2026-11-23T02:45:00Z", &BOTH);
+        check(&tenant(OLD, Status::Active), yesterdays, "2026-11-23T01:44:59Z", &[]);
+    }
+
+    #[test]
+    fn a_later_recovery_point_covers_the_slot() {
+        let manual = |_: &Subject, _: Kind| Some("2026-11-23T02:20:00Z".parse().unwrap());
+        check(&tenant(OLD, Status::Active), manual, "2026-11-23T12:00:00Z", &[]);
+    }
+
+    #[test]
+    fn one_missing_kind_is_enough() {
+        let no_media = |_: &Subject, kind: Kind| (kind != Kind::Media).then(|| "2026-11-23T02:15:00Z".parse().unwrap());
+        check(&tenant(OLD, Status::Active), no_media, "2026-11-23T12:00:00Z", &["acme [Media] 2026-11-23T02:15:00Z"]);
+    }
+
+    #[test]
+    fn a_tenant_that_did_not_exist_at_the_slot_did_not_miss_it_and_a_deleted_one_misses_nothing() {
+        let only_instance = |subject: &Subject, _: Kind| matches!(subject, Subject::Instance(_)).then_some(Timestamp::MAX);
+        check(&tenant("2026-11-23T02:16:00Z", Status::Active), only_instance, "2026-11-23T12:00:00Z", &[]);
+        check(&tenant(OLD, Status::Deleted), only_instance, "2026-11-23T12:00:00Z", &[]);
+        check(&tenant(OLD, Status::Suspended), only_instance, "2026-11-23T12:00:00Z", &[BOTH[0]]);
+    }
 }
