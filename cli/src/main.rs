@@ -1,1 +1,26 @@
-fn main() {}
+//! `holdfast`, the operator's command: a thin, signed client of the operator function.
+//!
+//! It decides nothing. Who calls, what they may do and what is true is the function's to say.
+
+mod args;
+mod call;
+mod show;
+mod table;
+mod watch;
+
+use std::process::ExitCode;
+
+use args::Args;
+use clap::Parser;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    match Box::pin(call::run(&args)).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("holdfast: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}

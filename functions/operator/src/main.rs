@@ -1,1 +1,13 @@
-fn main() {}
+//! The `operator` function's process: it makes the services once and hands every event to the handler.
+
+mod handler;
+mod look;
+mod restores;
+mod runs;
+
+use runtime::{door, services::Services};
+
+#[tokio::main]
+async fn main() -> Result<(), door::Closed> {
+    door::serve("operator", Services::load, handler::handle).await
+}

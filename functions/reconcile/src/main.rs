@@ -1,1 +1,10 @@
-fn main() {}
+//! The `reconcile` function's process: it makes the services once and hands every event to the handler.
+
+mod handler;
+
+use runtime::{door, services::Services};
+
+#[tokio::main]
+async fn main() -> Result<(), door::Closed> {
+    door::serve("reconcile", Services::load, handler::handle).await
+}

@@ -1,1 +1,10 @@
-fn main() {}
+//! The `retention` function's process: it makes the services once and hands every event to the handler.
+
+mod handler;
+
+use runtime::{door, services::Services};
+
+#[tokio::main]
+async fn main() -> Result<(), door::Closed> {
+    door::serve("retention", Services::load, handler::handle).await
+}

@@ -118,6 +118,9 @@ pub struct Outcome {
     pub rows: u64,
     /// Where the data that was replaced is kept, if there was any.
     pub undo_copy: Option<String>,
+    /// Objects, owners and grants that differ from the recorded ones, for a person to judge.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// How far a request has come.

@@ -1,0 +1,115 @@
+//! The command line.
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Looks after the backups of a multi-tenant platform: what there is, whether it would come back, and bringing it back.
+///
+/// Credentials, profile and region are found as the AWS CLI finds them. Exit status: 0 done; 1 not done, the message says why;
+/// 2 wrong usage; 3 refused; 4 not found; 5 try again later.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast", version, max_term_width = 110)]
+pub(crate) struct Args {
+    /// The operator function's URL (the stack's output `OperatorUrl`).
+    #[arg(long, env = "HOLDFAST_OPERATOR_URL", global = true, default_value = "")]
+    pub(crate) url: String,
+    /// Tables for people or JSON for machines.
+    #[arg(long, short, value_enum, default_value_t = Output::Table, global = true)]
+    pub(crate) output: Output,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The posture in one page.
+    Status,
+    /// Every tenant with its newest recovery point.
+    Tenants,
+    /// Recovery points of one tenant, or the newest few of all.
+    Points {
+        /// Only this tenant's, and all of them.
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+    /// Backs one tenant up now.
+    Run {
+        /// The tenant.
+        #[arg(long)]
+        tenant: String,
+    },
+    /// Brings one tenant back, with another person's approval.
+    #[command(subcommand)]
+    Restore(Restore),
+    /// What is kept and why.
+    #[command(subcommand)]
+    Retention(Retention),
+    /// Alerts, open ones first.
+    Alerts,
+    /// The audit trail of one UTC day.
+    Audit {
+        /// An instant of that day, such as 2026-11-23T00:00:00Z; today if left out.
+        #[arg(long)]
+        day: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Restore {
+    /// Asks for a restore and starts its preview.
+    Request {
+        /// The tenant, which is also the only place the data can go.
+        #[arg(long)]
+        tenant: String,
+        /// The recovery point; the newest usable one if neither this nor --time is given.
+        #[arg(long, conflicts_with = "time")]
+        point: Option<String>,
+        /// The newest usable recovery point at or before this instant.
+        #[arg(long)]
+        time: Option<String>,
+        /// Why, for the person who approves it.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Shows what the restore would do, once it is known.
+    Preview {
+        /// The request.
+        request: String,
+    },
+    /// Agrees to exactly what the preview shows.
+    Approve {
+        /// The request.
+        request: String,
+        /// The digest of the preview that was looked at; without it the preview is shown and confirmed here.
+        #[arg(long)]
+        digest: Option<String>,
+        /// Shows the preview and agrees to it without asking.
+        #[arg(long, conflicts_with = "digest")]
+        yes: bool,
+    },
+    /// Follows a request until it has ended. Succeeds only if the restore was proven.
+    Watch {
+        /// The request.
+        request: String,
+    },
+    /// Requests, open ones first.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Retention {
+    /// What retention last decided.
+    Plan {
+        /// Only this tenant's.
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Every recovery point with every reason.
+        #[arg(long)]
+        explain: bool,
+    },
+}

@@ -1,0 +1,159 @@
+//! From a command to calls, and from answers to what is printed.
+
+use std::{
+    fmt,
+    io::{BufRead, IsTerminal, Write},
+};
+
+use aws::{Clients, SignedHttp};
+use serde_json::{Value, json};
+
+use crate::{
+    args::{Args, Command, Output, Restore, Retention},
+    show, watch,
+};
+
+/// Why a command was not done.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line is not complete.
+    Usage(String),
+    /// The function answered with an error.
+    Answered { status: u16, code: String, message: String },
+    /// No answer, or none that makes sense.
+    NoAnswer(String),
+    /// It was done, and ended badly.
+    NotProven(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered { code, message, .. } => write!(f, "{code}: {message}"),
+            Self::Usage(message) | Self::NoAnswer(message) | Self::NotProven(message) => f.write_str(message),
+        }
+    }
+}
+
+impl Failure {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Answered { status: 403 | 409, .. } => 3,
+            Self::Answered { status: 404, .. } => 4,
+            Self::Answered { status: 429 | 503, .. } | Self::NoAnswer(_) => 5,
+            Self::Answered { .. } | Self::NotProven(_) => 1,
+        }
+    }
+}
+
+/// The operator function, as this person.
+pub(crate) struct Operator {
+    http: SignedHttp,
+}
+
+impl Operator {
+    /// Makes one call.
+    pub(crate) async fn call(&self, verb: &str, body: &Value) -> Result<Value, Failure> {
+        let path = format!("/v1/{verb}");
+        let reply = self.http.post(&path, body).await.map_err(|error| Failure::NoAnswer(chain(&error)))?;
+        let value: Value = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
+        if reply.status == 200 && value.is_object() {
+            return Ok(value);
+        }
+        let error = &value["error"];
+        let code = error["code"].as_str().unwrap_or(if reply.status == 403 { "NotPermitted" } else { "StoreUnavailable" });
+        let hint = match reply.status {
+            403 => "AWS refused the signed call; check that this identity may invoke the operator function's URL",
+            _ => "the operator function gave no readable answer; see its log",
+        };
+        let message = error["message"].as_str().unwrap_or(hint);
+        Err(Failure::Answered { status: reply.status, code: code.to_owned(), message: message.to_owned() })
+    }
+}
+
+/// Carries out one command.
+pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
+    if args.url.is_empty() {
+        let message = "which Holdfast? Set HOLDFAST_OPERATOR_URL, or --url, to the stack's output OperatorUrl";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let operator = Operator { http: Clients::load().await.signed_http(&args.url) };
+    match &args.command {
+        Command::Status => print(args, &operator.call("status", &json!({})).await?, show::status),
+        Command::Tenants => print(args, &operator.call("tenants", &json!({})).await?, show::tenants),
+        Command::Points { tenant } => print(args, &operator.call("points", &json!({ "tenant": tenant })).await?, show::points),
+        Command::Run { tenant } => print(args, &operator.call("run", &json!({ "tenant": tenant })).await?, show::run),
+        Command::Alerts => print(args, &operator.call("alerts", &json!({})).await?, show::alerts),
+        Command::Audit { day } => print(args, &operator.call("audit", &json!({ "day": day })).await?, show::audit),
+        Command::Retention(Retention::Plan { tenant, explain }) => {
+            let plan = operator.call("retention-plan", &json!({ "tenant": tenant })).await?;
+            print(args, &plan, if *explain { show::retention_explained } else { show::retention })
+        }
+        Command::Restore(restore) => run_restore(args, &operator, restore).await,
+    }
+}
+
+async fn run_restore(args: &Args, operator: &Operator, restore: &Restore) -> Result<(), Failure> {
+    match restore {
+        Restore::Request { tenant, point, time, reason } => {
+            let body = json!({ "tenant": tenant, "point": point, "time": time, "reason": reason });
+            print(args, &operator.call("restore-request", &body).await?, show::request)
+        }
+        Restore::Preview { request } => print(args, &watch::until_previewed(operator, request).await?, show::request),
+        Restore::Approve { request, digest, yes } => {
+            let digest = match digest {
+                Some(digest) => digest.clone(),
+                None => confirmed(operator, request, *yes).await?,
+            };
+            let body = json!({ "request": request, "preview_digest": digest });
+            print(args, &operator.call("restore-approve", &body).await?, show::request)
+        }
+        Restore::Watch { request } => {
+            let ended = watch::until_ended(operator, request).await?;
+            print(args, &ended, show::request)?;
+            if ended["state"] == "proven" { Ok(()) } else { Err(Failure::NotProven(format!("restore request {request} was not carried out"))) }
+        }
+        Restore::List => print(args, &operator.call("restore-list", &json!({})).await?, show::requests),
+    }
+}
+
+/// Shows the preview on standard error and asks; an approval given blindly would be none.
+async fn confirmed(operator: &Operator, request: &str, yes: bool) -> Result<String, Failure> {
+    let waiting = watch::until_previewed(operator, request).await?;
+    eprintln!("{}", show::request(&waiting));
+    let digest = waiting["preview"]["digest"].as_str().unwrap_or_default().to_owned();
+    if yes {
+        return Ok(digest);
+    }
+    if !std::io::stdin().is_terminal() {
+        let message = "nobody to ask: standard input is not a terminal; pass --digest of the preview that was looked at, or --yes";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    eprint!("Approve this? Type the tenant's id to agree: ");
+    std::io::stderr().flush().map_err(|error| Failure::NoAnswer(error.to_string()))?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(|error| Failure::NoAnswer(error.to_string()))?;
+    if Some(answer.trim()) == waiting["tenant"].as_str() { Ok(digest) } else { Err(Failure::NotProven("not approved".to_owned())) }
+}
+
+#[expect(clippy::print_stdout, reason = "this is the command's output")]
+fn print(args: &Args, answer: &Value, table: fn(&Value) -> String) -> Result<(), Failure> {
+    let text = match args.output {
+        Output::Json => serde_json::to_string_pretty(answer).map_err(|error| Failure::NoAnswer(error.to_string()))?,
+        Output::Table => table(answer),
+    };
+    println!("{}", text.trim_end());
+    Ok(())
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

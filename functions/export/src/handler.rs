@@ -1,0 +1,115 @@
+//! Full exports of tenants: rows and definitions, media metadata, configuration metadata.
+//!
+//! A tick plans one item per due tenant and kind. Each item is its own slot with its own recovery point, so a tenant that
+//! fails harms no other, and a second delivery finds what the first one made.
+
+use domain::{ErrorCode, ErrorReport, TenantId, alert::AlertClass, caps, plan::RuleKind, slot::Slot};
+use futures::StreamExt;
+use jiff::Timestamp;
+use runtime::{
+    Event, Invocation,
+    services::{Said, Services},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    item::{Item, Made},
+    plan_items,
+};
+
+/// What an operator's run names.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManualRun {
+    tenant: TenantId,
+    requested_at: Timestamp,
+}
+
+/// Serves one event.
+pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invocation) -> Result<Value, ErrorReport> {
+    let plan = services.plan().await?;
+    let (items, manual) = match event {
+        Event::Tick { rule, scheduled_time } => {
+            let rule = plan.rule(&rule).filter(|found| found.kind == RuleKind::Export).ok_or_else(|| {
+                let message = format!("the backup plan has no export rule `{rule}`; schedules and rules must have the same names");
+                ErrorReport::new(ErrorCode::UnknownRule, message)
+            })?;
+            let register = services.register(&plan).await?;
+            (plan_items::due(&plan, rule, &register.tenants, scheduled_time), false)
+        }
+        Event::Item(item) => {
+            let run: ManualRun = Event::item(item)?;
+            let register = services.register(&plan).await?;
+            let tenant = register.tenant(&run.tenant).ok_or_else(|| unknown(&run.tenant))?;
+            (plan_items::of_tenant(&plan, tenant, Slot::MANUAL, run.requested_at), true)
+        }
+        other => return Err(other.refused("export", "a tick or an item").into()),
+    };
+    let total = items.len();
+    let results: Vec<(Item, Result<Made, ErrorReport>)> = futures::stream::iter(items)
+        .map(|item| async {
+            let result = match invocation.deadline.check(&format!("the {item}")) {
+                Ok(()) => Box::pin(item.run(services, &plan)).await,
+                Err(near) => Err(near),
+            };
+            (item, result)
+        })
+        .buffer_unordered(caps::EXPORTS_AT_ONCE)
+        .collect()
+        .await;
+    report(services, &plan, total, results, manual).await
+}
+
+/// Tells the subscribers about every failure, and the caller what a retry could still mend.
+async fn report(
+    services: &Services,
+    plan: &domain::plan::Plan,
+    total: usize,
+    results: Vec<(Item, Result<Made, ErrorReport>)>,
+    manual: bool,
+) -> Result<Value, ErrorReport> {
+    let mut made = Vec::new();
+    let mut already = 0;
+    let mut failed: Vec<(Item, ErrorReport)> = Vec::new();
+    for (item, result) in results {
+        match result {
+            Ok(Made::New(point)) => {
+                services.all_clear(AlertClass::RunFailed, &item.to_string()).await?;
+                made.push(point.to_string());
+            }
+            Ok(Made::Already(_)) => already += 1,
+            Err(report) => failed.push((item, report)),
+        }
+    }
+    for (item, report) in &failed {
+        // Another run has the slot, or the next invocation does: nothing is wrong yet.
+        if matches!(report.code, ErrorCode::Fenced | ErrorCode::DeadlineNear) {
+            continue;
+        }
+        let said = Said {
+            summary: format!("the {item} failed: {report}"),
+            meaning: format!("tenant {} has no recovery point of {}; older ones still serve", item.tenant.id, item.scheduled_time),
+            remedy: format!("mend the cause, then `holdfast run --tenant {}`", item.tenant.id),
+        };
+        services.raise(plan, AlertClass::RunFailed, &item.to_string(), said).await?;
+    }
+    tracing::info!(items = total, made = made.len(), already, failed = failed.len(), "exports done");
+    // A retry of the tick finds the finished slots taken and works on the rest only.
+    let retryable = |report: &ErrorReport| {
+        use domain::Class::{Conflict, Throttled, Transient};
+        matches!(report.code.class(), Transient | Throttled | Conflict)
+    };
+    if let Some((_, first)) = failed.iter().find(|(_, report)| manual || retryable(report)) {
+        let message = format!("{} of {total} exports are not done; the first: {}", failed.len(), first.message);
+        return Err(ErrorReport::new(first.code, message));
+    }
+    let failures: Vec<Value> =
+        failed.iter().map(|(item, report)| json!({ "item": item.to_string(), "code": report.code.name(), "message": report.message })).collect();
+    Ok(json!({ "items": total, "made": made, "already": already, "failed": failures }))
+}
+
+fn unknown(tenant: &TenantId) -> ErrorReport {
+    ErrorReport::new(ErrorCode::UnknownTenant, format!("tenant {tenant} is not in the tenant register; see `holdfast tenants`"))
+}
+

@@ -1,0 +1,139 @@
+//! One export: take the slot, read the source, write the vault, publish.
+
+use std::fmt;
+
+use catalog::{Held, Taken};
+use domain::{
+    Coded, ErrorCode, ErrorReport, RecoveryPointId,
+    plan::Plan,
+    point::{Content, Kind},
+    register::Tenant,
+    slot::{Slot, Subject},
+};
+use jiff::Timestamp;
+use runtime::services::{REGISTER_FACT, Services};
+use serde_json::{Value, json};
+use sources::{
+    configuration::{self, Setting},
+    media, postgres,
+};
+use tracing::Instrument;
+use vault::{PointWriter, Written};
+
+/// One tenant and kind at one instant.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) tenant: Tenant,
+    pub(crate) kind: Kind,
+    pub(crate) rule: String,
+    pub(crate) scheduled_time: Timestamp,
+}
+
+/// What became of an item.
+#[derive(Debug)]
+pub(crate) enum Made {
+    /// This run made and published its recovery point.
+    New(RecoveryPointId),
+    /// An earlier delivery had.
+    Already(RecoveryPointId),
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} export of tenant {}", self.kind.name(), self.tenant.id)
+    }
+}
+
+impl Item {
+    /// Makes the recovery point of this item's slot, unless it is there.
+    pub(crate) async fn run(&self, services: &Services, plan: &Plan) -> Result<Made, ErrorReport> {
+        let slot = Slot {
+            rule: self.rule.clone(),
+            scheduled_time: self.scheduled_time,
+            subject: Subject::Tenant(self.tenant.id.clone()),
+            kind: self.kind,
+        };
+        let held = match services.catalog.take_slot(&slot, services.fresh.run_id(), services.clock.now()).await? {
+            Taken::Held(held) => held,
+            Taken::Done(point) => return Ok(Made::Already(point.id)),
+        };
+        let span = tracing::info_span!(
+            "export", tenant.id = %self.tenant.id, run.id = %held.value.run, recovery_point.id = %held.value.id, kind = self.kind.name()
+        );
+        self.fill(services, plan, &held).instrument(span).await
+    }
+
+    async fn fill(&self, services: &Services, plan: &Plan, held: &Held) -> Result<Made, ErrorReport> {
+        let started_at = services.clock.now();
+        match Box::pin(self.write(services, plan, held)).await {
+            Ok(content) => {
+                let point = services.catalog.publish(held, content, services.clock.now()).await?;
+                tracing::info!(elapsed_ms = services.ms_since(started_at), "published");
+                Ok(Made::New(point.id))
+            }
+            Err(report) => {
+                tracing::error!(error.code = report.code.name(), "{}", report.message);
+                match services.catalog.fail(held, &report, services.clock.now()).await {
+                    // An heir has the slot: its outcome counts, not ours.
+                    Err(error) if error.code() == ErrorCode::Fenced => {}
+                    Err(error) => tracing::warn!(%error, "the failure could not be recorded; the slot stays running until it is retried"),
+                    Ok(()) => {}
+                }
+                Err(report)
+            }
+        }
+    }
+
+    async fn write(&self, services: &Services, plan: &Plan, held: &Held) -> Result<Content, ErrorReport> {
+        let vault_tenant = services.tenant(&self.tenant.id).await?.vault_tenant;
+        let mut writer = services.vault.begin(vault_tenant, held.value.id, held.value.run).await?;
+        let mut facts = match self.kind {
+            Kind::Database => {
+                let (endpoint, scope) = services.live(plan, &self.tenant).await?;
+                postgres::export(&endpoint, &services.tools(), &scope, &mut writer).await?.encode()?
+            }
+            Kind::Media => self.write_media(services, plan, &mut writer).await?,
+            Kind::Configuration => self.write_configuration(services, plan, &mut writer).await?,
+            Kind::Snapshot => {
+                let message = "snapshots are made by the snapshot function, not by export".to_owned();
+                return Err(ErrorReport::new(ErrorCode::MalformedEvent, message));
+            }
+        };
+        facts[REGISTER_FACT] = json!(self.tenant);
+        let written = writer.finish(facts, services.clock.now()).await?;
+        Ok(content(vault_tenant, written))
+    }
+
+    async fn write_media(&self, services: &Services, plan: &Plan, writer: &mut PointWriter) -> Result<Value, ErrorReport> {
+        let media = plan.media.as_ref().ok_or_else(|| not_in_plan("media"))?;
+        let prefix = media.prefix.replace("{tenant}", self.tenant.id.as_str());
+        let versions = services.clients.media(&media.bucket).versions(&prefix).await?;
+        media::write(versions, writer).await?;
+        Ok(json!({ "bucket": media.bucket, "prefix": prefix }))
+    }
+
+    async fn write_configuration(&self, services: &Services, plan: &Plan, writer: &mut PointWriter) -> Result<Value, ErrorReport> {
+        let scope = plan.configuration.as_ref().ok_or_else(|| not_in_plan("configuration"))?;
+        let parameters = scope.parameters.replace("{tenant}", self.tenant.id.as_str());
+        let secrets = scope.secrets.replace("{tenant}", self.tenant.id.as_str());
+        let found_parameters = services.clients.parameters().metadata(&parameters).await?.into_iter().map(Setting::Parameter);
+        let found_secrets = services.clients.secrets().metadata(&secrets).await?.into_iter().map(Setting::Secret);
+        configuration::write(found_parameters.chain(found_secrets).collect(), writer).await?;
+        Ok(json!({ "parameters": parameters, "secrets": secrets }))
+    }
+}
+
+fn content(vault_tenant: domain::VaultTenantId, written: Written) -> Content {
+    Content::Export {
+        vault_tenant,
+        manifest_key: written.manifest.key,
+        manifest_sha256: written.manifest.sha256,
+        rows: written.rows,
+        plaintext_bytes: written.plaintext_bytes,
+        stored_bytes: written.stored_bytes,
+    }
+}
+
+fn not_in_plan(what: &str) -> ErrorReport {
+    ErrorReport::new(ErrorCode::PlanInvalid, format!("the backup plan has no `{what}`, so there is none to export"))
+}

@@ -1,0 +1,78 @@
+//! The runbook gave up: the request ends, staging goes, the subscribers are told.
+
+use domain::{
+    ErrorCode, ErrorReport, RequestId,
+    alert::AlertClass,
+    plan::Plan,
+    request::{RequestState, RestoreRequest},
+};
+use runtime::services::{Said, Services};
+use serde::Deserialize;
+use sources::postgres::restore::{self, Job, RestoreId};
+
+use crate::work::Work;
+
+/// What the state machine caught.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Caught {
+    /// The error's name: one of our codes, or Step Functions' own, such as `States.Timeout`.
+    error: String,
+    /// A text, for a failed function the JSON with its `errorMessage`.
+    #[serde(default)]
+    cause: String,
+}
+
+/// Ends a request that did not end well. One that has ended stays as it ended.
+pub(crate) async fn abandon(services: &Services, id: RequestId, caught: Caught) -> Result<&'static str, ErrorReport> {
+    let request = services.catalog.request(id).await?.value;
+    if request.state.is_final() {
+        return Ok(request.state.name());
+    }
+    let plan = services.plan().await?;
+    if matches!(request.state, RequestState::Executing { .. }) {
+        clean_up(services, &plan, &request).await;
+    }
+    let report = report(&request, caught);
+    let failed = services.catalog.advance(id, |request| request.fail(&report, services.clock.now())).await?.value;
+    services.all_clear(AlertClass::RestoreAwaitsApproval, &id.to_string()).await?;
+    let said = Said {
+        summary: format!("the restore of tenant {} stopped: {report}", request.tenant),
+        meaning: "nothing live was changed, unless the message says that it is live".to_owned(),
+        remedy: "mend the cause and make a new request".to_owned(),
+    };
+    services.raise(&plan, AlertClass::RestoreFailed, &id.to_string(), said).await?;
+    Ok(failed.state.name())
+}
+
+/// Staging cleans up after itself; this is for an invocation that was cut off. What cannot be cleaned now is found by its name later.
+async fn clean_up(services: &Services, plan: &Plan, request: &RestoreRequest) {
+    let cleaned = async {
+        let work = Work::open(services, plan, request).await?;
+        let (tools, id) = (services.tools(), RestoreId::of(request.id.uuid()));
+        let job = Job::new(&work.endpoint, &tools, &work.scope, &id, &work.reader)?;
+        restore::cleanup(&job).await?;
+        Ok::<_, ErrorReport>(())
+    };
+    if let Err(report) = Box::pin(cleaned).await {
+        tracing::warn!(request.id = %request.id, error.code = report.code.name(), "staging is left behind: {}", report.message);
+    }
+}
+
+fn report(request: &RestoreRequest, caught: Caught) -> ErrorReport {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct FunctionFailure {
+        error_message: String,
+    }
+    if let Some(code) = ErrorCode::ALL.iter().find(|code| code.name() == caught.error) {
+        let said = serde_json::from_str::<FunctionFailure>(&caught.cause).map_or(caught.cause, |failure| failure.error_message);
+        return ErrorReport::new(*code, said);
+    }
+    match (caught.error.as_str(), &request.state) {
+        ("States.Timeout", RequestState::AwaitingApproval { .. }) => {
+            ErrorReport::new(ErrorCode::ApprovalInvalid, "nobody else approved it in time; make a new request")
+        }
+        (error, _) => ErrorReport::new(ErrorCode::StoreUnavailable, format!("the runbook stopped with {error}: {}", caught.cause)),
+    }
+}

@@ -1,0 +1,61 @@
+//! The work: staging, check, cutover, proof.
+
+use catalog::audit::Phase;
+use domain::{
+    ErrorCode, ErrorReport, RequestId,
+    alert::AlertClass,
+    request::{Outcome, RequestState},
+};
+use runtime::services::{Said, Services};
+use sources::postgres::restore::{self, Job, RestoreId};
+
+use crate::work::Work;
+
+/// Carries out an approved request and proves the result. Running it again changes nothing.
+pub(crate) async fn execute(services: &Services, id: RequestId) -> Result<&'static str, ErrorReport> {
+    let request = services.catalog.request(id).await?.value;
+    if request.state.is_final() {
+        return Ok(request.state.name());
+    }
+    // Uses the approval up: from here on only this work goes on, and no second one can be started from it.
+    let request = services.catalog.advance(id, |request| request.execute(services.clock.now())).await?.value;
+    let RequestState::Executing { preview, started_at, .. } = &request.state else {
+        return Err(ErrorReport::new(ErrorCode::Fenced, format!("restore request {id} is {}; another delivery moved it on", request.state.name())));
+    };
+    let plan = services.plan().await?;
+    let work = Work::open(services, &plan, &request).await?;
+    let (tools, restore_id) = (services.tools(), RestoreId::of(id.uuid()));
+    let job = Job::new(&work.endpoint, &tools, &work.scope, &restore_id, &work.reader)?.approved_for(&preview.live_digest);
+
+    let what = format!("{id} from {}", request.point);
+    services.audit(Phase::Intent, "restore", "restore.execute", request.tenant.as_str(), &what).await?;
+    let done = async {
+        let done = restore::run(&job).await?;
+        let proof = restore::prove(&work.endpoint, &work.scope, &work.reader).await?;
+        Ok::<_, ErrorReport>((done, proof))
+    };
+    let done = Box::pin(done).await;
+    let outcome = match &done {
+        Ok((done, proof)) => format!("{id}: {} rows match, changed {}", proof.rows, done.changed),
+        Err(report) => format!("{id}: {report}"),
+    };
+    services.audit(Phase::Outcome, "restore", "restore.execute", request.tenant.as_str(), &outcome).await?;
+    let (done, proof) = done?;
+
+    let outcome = Outcome {
+        proven_at: services.clock.now(),
+        rto_ms: services.ms_since(*started_at),
+        rows: proof.rows,
+        undo_copy: done.undo_copy,
+        notes: proof.notes,
+    };
+    let said = Said {
+        summary: format!("tenant {} is restored from recovery point {}: {} rows match", request.tenant, request.point, outcome.rows),
+        meaning: format!("the live data equals the recovery point; what it replaced is kept as {}", outcome.undo_copy.as_deref().unwrap_or("nothing")),
+        remedy: "let the tenant's users in again; drop the undo copy when nobody needs it".to_owned(),
+    };
+    let request = services.catalog.advance(id, |request| request.prove(outcome)).await?.value;
+    services.all_clear(AlertClass::RestoreAwaitsApproval, &id.to_string()).await?;
+    services.raise(&plan, AlertClass::RestoreProven, &id.to_string(), said).await?;
+    Ok(request.state.name())
+}

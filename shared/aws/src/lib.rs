@@ -1,0 +1,44 @@
+//! AWS, and the only crate that names its SDK.
+//!
+//! One file per noun, each thin: it makes the call, reads the answer into our own words and gives every failure a name.
+//! Nothing is decided here. What the functions may call is in `infra/template.yaml`; each public function says which
+//! actions it needs.
+//!
+//! The ports of the inner crates are implemented by [`DynamoTable`], [`S3Store`] and [`KmsKeys`]; their laws are
+//! checked by `tests/conformance.rs` against the local stack.
+
+mod alerts;
+mod clients;
+mod dynamo_table;
+mod error;
+mod kms_keys;
+mod machines;
+mod media;
+mod parameters;
+mod rds;
+mod s3_store;
+mod secrets;
+mod signed_http;
+mod time;
+
+pub use alerts::Alerts;
+pub use clients::Clients;
+pub use dynamo_table::DynamoTable;
+pub use error::{Answer, AwsError, Call};
+pub use kms_keys::KmsKeys;
+pub use machines::{Execution, ExecutionState, Machines, TaskAnswer};
+pub use media::Media;
+pub use parameters::Parameters;
+pub use rds::{Instance, InstanceSettings, Instances, Restoration, Snapshot, SnapshotState, Tags};
+pub use s3_store::S3Store;
+pub use secrets::{DatabaseCredentials, Secrets};
+pub use signed_http::{HttpAnswer, SignedHttp};
+
+/// What became of a call that starts something under a name of our choosing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Started {
+    /// This call started it.
+    Now,
+    /// It was there already: an earlier delivery of the same event started it. Compare before taking it for ours.
+    Before,
+}

@@ -1,0 +1,113 @@
+//! SSM parameters: the backup plan, and the metadata of tenants' parameters.
+//!
+//! Values of tenants' parameters are not read: the role that exports has no right to.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ssm::{
+    Client,
+    types::{ParameterMetadata, ParameterStringFilter, ParameterType, ResourceTypeForTagging},
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use sources::configuration::Parameter;
+
+use crate::{Answer, AwsError, Call, time::timestamp};
+
+/// Tag calls under way at once: SSM throttles early.
+const TAG_CALLS_AT_ONCE: usize = 4;
+
+/// SSM's parameters.
+#[derive(Debug, Clone)]
+pub struct Parameters {
+    client: Client,
+}
+
+impl Parameters {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Reads the value of one plain parameter. Needs `ssm:GetParameter`.
+    ///
+    /// # Errors
+    /// If it does not exist, or is a secure string: a plan holds no secrets, and this role could not decrypt it.
+    pub async fn value(&self, name: &str) -> Result<String, AwsError> {
+        let call = Call::new("ssm:GetParameter", name);
+        let found = match self.client.get_parameter().name(name).send().await {
+            Ok(found) => found.parameter,
+            Err(error) => return Err(call.failed(error)),
+        };
+        match found.map(|parameter| (parameter.r#type, parameter.value)) {
+            Some((Some(ParameterType::SecureString), _)) => {
+                let message = "it is a SecureString; store it as a String".to_owned();
+                Err(AwsError::Unusable { call, answer: Answer { code: "NotPlain".to_owned(), message, status: None } })
+            }
+            Some((_, Some(value))) => Ok(value),
+            _ => Err(call.lacks("value")),
+        }
+    }
+
+    /// Describes every parameter whose name starts with `prefix`, without its value.
+    /// Needs `ssm:DescribeParameters` and `ssm:ListTagsForResource`.
+    ///
+    /// # Errors
+    /// If a call fails; never a part of the list.
+    pub async fn metadata(&self, prefix: &str) -> Result<Vec<Parameter>, AwsError> {
+        let call = || Call::new("ssm:DescribeParameters", format!("{prefix}*"));
+        let filter =
+            ParameterStringFilter::builder().key("Name").option("BeginsWith").values(prefix).build().expect("the key is set");
+        let mut pages = self.client.describe_parameters().parameter_filters(filter).into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| call().failed(error))?;
+            for parameter in page.parameters() {
+                let parameter = read(parameter).ok_or_else(|| call().lacks("parameter's name or type"))?;
+                // The service's own idea of a prefix may be wider; another tenant's parameters must not come along.
+                if parameter.name.starts_with(prefix) {
+                    found.push(parameter);
+                }
+            }
+        }
+        let tagged = stream::iter(found).map(async |mut parameter| match self.tags(&parameter.name).await {
+            Ok(tags) => {
+                parameter.tags = tags;
+                Ok(Some(parameter))
+            }
+            // Removed since it was listed.
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        });
+        let tagged: Vec<Option<Parameter>> = tagged.buffered(TAG_CALLS_AT_ONCE).try_collect().await?;
+        Ok(tagged.into_iter().flatten().collect())
+    }
+
+    async fn tags(&self, name: &str) -> Result<BTreeMap<String, String>, AwsError> {
+        let call = self.client.list_tags_for_resource().resource_type(ResourceTypeForTagging::Parameter).resource_id(name);
+        match call.send().await {
+            Ok(found) => Ok(found.tag_list.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect()),
+            Err(error) => {
+                let call = Call::new("ssm:ListTagsForResource", name);
+                let answer = Answer::of(error);
+                // SSM's own word for a parameter that is not there.
+                let gone = answer.is(&["InvalidResourceId"]);
+                Err(if gone { AwsError::NotFound { call, answer } } else { answer.sorted(call) })
+            }
+        }
+    }
+}
+
+fn read(found: &ParameterMetadata) -> Option<Parameter> {
+    let text = |value: Option<&str>| value.map(str::to_owned);
+    Some(Parameter {
+        name: text(found.name())?,
+        parameter_type: found.r#type()?.as_str().to_owned(),
+        value: None,
+        version: found.version(),
+        modified_at: found.last_modified_date().and_then(timestamp).map(|time| time.to_string()),
+        tier: found.tier().map(|tier| tier.as_str().to_owned()),
+        data_type: text(found.data_type()),
+        key_id: text(found.key_id()),
+        description: text(found.description()),
+        tags: BTreeMap::new(),
+    })
+}

@@ -1,0 +1,9 @@
+//! Instants, from the SDK's type to ours.
+
+use aws_smithy_types::DateTime;
+use jiff::Timestamp;
+
+/// The instant, or nothing if it lies outside the range of timestamps.
+pub(crate) fn timestamp(time: &DateTime) -> Option<Timestamp> {
+    Timestamp::new(time.secs(), i32::try_from(time.subsec_nanos()).ok()?).ok()
+}

@@ -1,0 +1,124 @@
+//! The nouns of this crate on AWS's services as the local stack speaks them, each against things the test made itself.
+//!
+//! Run like `conformance.rs`, with credentials that may create buckets, secrets, parameters and state machines. Names are
+//! fresh; what is made stays until the stack ends.
+
+use aws::{Clients, ExecutionState, Started};
+use aws_config::{BehaviorVersion, SdkConfig};
+use serde_json::json;
+
+const CANARY: &str = "canary-8c1f";
+
+async fn admin() -> SdkConfig {
+    aws_config::load_defaults(BehaviorVersion::latest()).await
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests share one account and must not meet")]
+fn fresh() -> String {
+    uuid::Uuid::new_v4().simple().to_string()[..12].to_owned()
+}
+
+#[tokio::test]
+#[ignore = "needs the local stack: python3 tests/local test"]
+async fn a_history_of_media_is_told_in_order_and_for_one_tenant_only() {
+    use aws_sdk_s3::types::{
+        BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration, VersioningConfiguration,
+    };
+    let config = admin().await;
+    let s3 = aws_sdk_s3::Client::from_conf(aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build());
+    let bucket = format!("holdfast-test-{}", fresh());
+    let region = BucketLocationConstraint::from(config.region().unwrap().as_ref());
+    let place = CreateBucketConfiguration::builder().location_constraint(region).build();
+    s3.create_bucket().bucket(&bucket).create_bucket_configuration(place).send().await.unwrap();
+    let versioned = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    s3.put_bucket_versioning().bucket(&bucket).versioning_configuration(versioned).send().await.unwrap();
+    let put = async |key: &str, body: &'static [u8]| {
+        s3.put_object().bucket(&bucket).key(key).tagging("class=public").body(body.to_vec().into()).send().await.unwrap();
+    };
+    put("tenants/acme/logo ü.png", b"one").await;
+    put("tenants/acme/logo ü.png", b"three").await;
+    put("tenants/acme2/logo.png", b"another tenant's").await;
+    put("tenants/acme/gone.txt", b"gone").await;
+    s3.delete_object().bucket(&bucket).key("tenants/acme/gone.txt").send().await.unwrap();
+
+    let versions = Clients::load().await.media(&bucket).versions("tenants/acme/").await.unwrap();
+    let told: Vec<_> =
+        versions.iter().map(|version| (version.key.as_str(), version.age, version.delete_marker, version.size_bytes)).collect();
+    let expected =
+        [("gone.txt", 0, true, 0), ("gone.txt", 1, false, 4), ("logo ü.png", 0, false, 5), ("logo ü.png", 1, false, 3)];
+    assert_eq!(told, expected);
+    assert_eq!(versions[3].tags.get("class").map(String::as_str), Some("public"));
+    assert!(versions[0].tags.is_empty(), "a delete marker has no tags");
+}
+
+#[tokio::test]
+#[ignore = "needs the local stack: python3 tests/local test"]
+async fn settings_are_described_without_their_values() {
+    use aws_sdk_ssm::types::{ParameterType, Tag};
+    let (config, scope) = (admin().await, fresh());
+    let (ssm, secrets) = (aws_sdk_ssm::Client::new(&config), aws_sdk_secretsmanager::Client::new(&config));
+    for (tenant, name, kind) in [
+        ("acme", "mail", ParameterType::String),
+        ("acme", "token", ParameterType::SecureString),
+        ("acme2", "mail", ParameterType::String),
+    ] {
+        let tag = Tag::builder().key("owner").value(tenant).build().unwrap();
+        let call = ssm.put_parameter().name(format!("/{scope}/{tenant}/{name}")).value(CANARY).r#type(kind).tags(tag);
+        call.send().await.unwrap();
+        secrets.create_secret().name(format!("{scope}/{tenant}/{name}")).secret_string(CANARY).send().await.unwrap();
+    }
+
+    let clients = Clients::load().await;
+    let found = clients.parameters().metadata(&format!("/{scope}/acme/")).await.unwrap();
+    let kinds: Vec<_> = found.iter().map(|parameter| parameter.parameter_type.as_str()).collect();
+    assert_eq!(kinds, ["String", "SecureString"], "{found:?}");
+    assert_eq!(found[0].tags.get("owner").map(String::as_str), Some("acme"));
+    let secrets = clients.secrets().metadata(&format!("{scope}/acme/")).await.unwrap();
+    assert_eq!(secrets.len(), 2, "{secrets:?}");
+    assert_eq!(secrets[0].versions.values().flatten().collect::<Vec<_>>(), ["AWSCURRENT"]);
+    assert!(!format!("{found:?} {secrets:?}").contains(CANARY), "a value left its service");
+}
+
+#[tokio::test]
+#[ignore = "needs the local stack: python3 tests/local test"]
+async fn a_secret_that_is_no_login_is_refused_without_being_quoted() {
+    let (config, scope) = (admin().await, fresh());
+    let sdk = aws_sdk_secretsmanager::Client::new(&config);
+    let secrets = Clients::load().await.secrets();
+    let login = format!("{{\"username\":\"app\",\"password\":\"{CANARY}\"}}");
+    for (name, value) in [
+        ("login", login.clone()),
+        ("text", CANARY.to_owned()),
+        ("wrong", format!("{{\"username\":\"{CANARY}\",\"password\":7}}")),
+    ] {
+        sdk.create_secret().name(format!("{scope}/{name}")).secret_string(value).send().await.unwrap();
+    }
+    let read = secrets.database_credentials(&format!("{scope}/login")).await.unwrap();
+    assert_eq!(read.username, "app");
+    assert!(!format!("{read:?}").contains(CANARY), "the password was printed");
+    for name in ["text", "wrong"] {
+        let error = secrets.database_credentials(&format!("{scope}/{name}")).await.unwrap_err();
+        assert!(error.to_string().contains(&format!("{scope}/{name}")) && !format!("{error:?}").contains(CANARY), "{error:?}");
+    }
+    assert!(secrets.database_credentials(&format!("{scope}/none")).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+#[ignore = "needs the local stack: python3 tests/local test"]
+async fn an_execution_of_one_name_starts_once() {
+    let (config, name) = (admin().await, format!("holdfast-test-{}", fresh()));
+    let definition = json!({ "StartAt": "Pass", "States": { "Pass": { "Type": "Pass", "End": true } } }).to_string();
+    let sfn = aws_sdk_sfn::Client::new(&config);
+    let role = "arn:aws:iam::123456789012:role/test";
+    let made = sfn.create_state_machine().name(name).role_arn(role).definition(definition).send().await.unwrap();
+    let (machines, arn) = (Clients::load().await.machines(), made.state_machine_arn());
+
+    assert!(machines.describe(arn, "rq_1").await.unwrap_err().is_not_found());
+    let input = json!({ "request": "rq_1" });
+    assert_eq!(machines.start(arn, "rq_1", &input).await, Ok(Started::Now));
+    // The same name and input count as the same start while it runs, and as taken afterwards: either is harmless.
+    machines.start(arn, "rq_1", &input).await.unwrap();
+    assert_eq!(machines.start(arn, "rq_1", &json!({ "request": "other" })).await, Ok(Started::Before));
+    let state = machines.describe(arn, "rq_1").await.unwrap().state;
+    assert!(matches!(state, ExecutionState::Running | ExecutionState::Succeeded { .. }), "{state:?}");
+}

@@ -1,0 +1,34 @@
+//! What every function shares between its cold start and its handler.
+//!
+//! This is the one place where the outside world is ambient: the environment, the clock, random bytes, the log and
+//! Lambda itself. Everything inside takes them as values, which is why it can be tested without them.
+//!
+//! A function's `main.rs` needs no more than this, under `#[tokio::main]`:
+//!
+//! ```no_run
+//! # struct Deps;
+//! # impl Deps { async fn load() -> Result<Self, domain::ErrorReport> { Ok(Self) } }
+//! # async fn handle(_: &Deps, _: runtime::Event, _: &runtime::Invocation) -> Result<serde_json::Value, domain::ErrorReport> {
+//! #     Ok(serde_json::Value::Null)
+//! # }
+//! # async fn run() -> Result<(), runtime::door::Closed> {
+//! runtime::door::serve("export", Deps::load, handle).await
+//! # }
+//! ```
+
+pub mod clock;
+pub mod config;
+pub mod deadline;
+pub mod door;
+pub mod event;
+pub mod fresh;
+pub mod reply;
+pub mod services;
+pub mod telemetry;
+
+pub use clock::{Clock, FixedClock, SystemClock};
+pub use config::Config;
+pub use deadline::Deadline;
+pub use door::Invocation;
+pub use event::{Caller, Event, RdsEvent, RdsSource, UrlRequest};
+pub use fresh::{CountingFresh, Fresh, SystemFresh};

@@ -1,0 +1,294 @@
+//! What every handler works with: the catalog, the vault, the platform's databases, and a voice.
+
+use std::sync::Arc;
+
+use aws::Clients;
+use catalog::{
+    Catalog,
+    audit::{AuditEntry, Phase},
+    tenants::TenantRecord,
+};
+use domain::{
+    ErrorCode, ErrorReport, TenantId, VaultTenantId,
+    alert::{Alert, AlertClass},
+    plan::{Database, Plan},
+    point::{Content, RecoveryPoint},
+    register::{Register, Tenant},
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+use sources::postgres::{Endpoint, Scope, Tools};
+use vault::{ManifestRef, PointReader, Vault};
+
+use crate::{
+    clock::{Clock, SystemClock},
+    config::Config,
+    fresh::{Fresh, SystemFresh},
+};
+
+/// Everything a handler needs, made once per cold start.
+pub struct Services {
+    /// What the template told this function.
+    pub config: Config,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// New ids and passwords.
+    pub fresh: Arc<dyn Fresh>,
+    /// What Holdfast knows.
+    pub catalog: Catalog,
+    /// Where backups are.
+    pub vault: Vault,
+    /// The rest of AWS.
+    pub clients: Clients,
+}
+
+/// The field of every manifest's facts with the register's row of the tenant: the vault alone says whose data it holds.
+pub const REGISTER_FACT: &str = "register";
+
+/// What an alert says besides its class and subject.
+pub struct Said {
+    /// What happened.
+    pub summary: String,
+    /// What it means for recovery.
+    pub meaning: String,
+    /// What to do next.
+    pub remedy: String,
+}
+
+impl Services {
+    /// Makes them from the environment. Makes no call to AWS.
+    ///
+    /// # Errors
+    /// Naming the configuration value that is missing or unusable.
+    pub async fn load() -> Result<Self, ErrorReport> {
+        let config = Config::from_env()?;
+        let clients = Clients::load().await;
+        let catalog = Catalog::new(Arc::new(clients.table(&config.table)));
+        let store = Arc::new(clients.store(&config.vault_bucket));
+        let keys = Arc::new(clients.keys(&config.vault_key));
+        let vault = Vault::new(store, keys, config.vault_id.clone());
+        Ok(Self { config, clock: Arc::new(SystemClock), fresh: Arc::new(SystemFresh), catalog, vault, clients })
+    }
+
+    /// The backup plan as it is now.
+    ///
+    /// # Errors
+    /// If the parameter cannot be read or does not hold a plan.
+    pub async fn plan(&self) -> Result<Plan, ErrorReport> {
+        let text = self.clients.parameters().value(&self.config.plan_parameter).await?;
+        Ok(Plan::parse(&text)?)
+    }
+
+    /// Reads the tenant register and remembers every tenant in the catalog. Rows that cannot be understood raise an alert.
+    ///
+    /// # Errors
+    /// If the central database cannot be read, or not one row is usable.
+    pub async fn register(&self, plan: &Plan) -> Result<Register, ErrorReport> {
+        let read = self.read_register(plan).await;
+        let troubled = match &read {
+            Ok(register) => register.problems.clone(),
+            Err(report) => vec![report.to_string()],
+        };
+        if troubled.is_empty() {
+            self.all_clear(AlertClass::RegisterBad, "register").await?;
+        } else {
+            let said = Said {
+                summary: format!("the tenant register has {} unusable entries: {}", troubled.len(), first_few(&troubled)),
+                meaning: "the tenants concerned are not backed up, however healthy everything else looks".to_owned(),
+                remedy: "correct the rows, or the plan they contradict; the next reconcile closes this alert".to_owned(),
+            };
+            self.raise(plan, AlertClass::RegisterBad, "register", said).await?;
+        }
+        let register = read?;
+        for tenant in &register.tenants {
+            self.catalog.remember_tenant(tenant, self.fresh.vault_tenant_id(), self.clock.now()).await?;
+        }
+        Ok(register)
+    }
+
+    async fn read_register(&self, plan: &Plan) -> Result<Register, ErrorReport> {
+        let database = known_database(plan, &plan.register.database)?;
+        let endpoint = self.endpoint(database, &database.database).await?;
+        let rows = sources::postgres::read_register(&endpoint, &plan.register.query).await?;
+        Ok(Register::parse(&rows, plan, self.clock.now())?)
+    }
+
+    /// How to reach a database: the address from RDS, the credentials from Secrets Manager, never from an event.
+    ///
+    /// # Errors
+    /// If either does not answer, or the instance is not there.
+    pub async fn endpoint(&self, database: &Database, name: &str) -> Result<Endpoint, ErrorReport> {
+        self.endpoint_on(database, &database.instance, name).await
+    }
+
+    /// How to reach the same database on another instance, such as an isolated clone.
+    ///
+    /// # Errors
+    /// If either does not answer, or the instance is not there.
+    pub async fn endpoint_on(&self, database: &Database, instance: &str, name: &str) -> Result<Endpoint, ErrorReport> {
+        let instance = self.clients.instances().describe(instance).await?;
+        let login = self.clients.secrets().database_credentials(&database.secret).await?;
+        let Some((host, port)) = instance.endpoint else {
+            let message = format!(
+                "instance {} has no address yet: it is {}; try again when it is available",
+                instance.name, instance.status
+            );
+            return Err(ErrorReport::new(ErrorCode::SourceUnreachable, message));
+        };
+        Ok(Endpoint {
+            host,
+            port,
+            database: name.to_owned(),
+            user: login.username,
+            password: login.password,
+            ca_file: self.config.database_ca.clone(),
+        })
+    }
+
+    /// The endpoint and scope of a tenant's live data.
+    ///
+    /// # Errors
+    /// If the plan does not know the tenant's database, or it cannot be reached.
+    pub async fn live(&self, plan: &Plan, tenant: &Tenant) -> Result<(Endpoint, Scope), ErrorReport> {
+        let database = known_database(plan, &tenant.database_id)?;
+        let endpoint = self.endpoint(database, tenant.layout.database()).await?;
+        Ok((endpoint, scope(plan, tenant)?))
+    }
+
+    /// The tenant with this id, as last seen in the register.
+    ///
+    /// # Errors
+    /// If the register never had it.
+    pub async fn tenant(&self, id: &TenantId) -> Result<TenantRecord, ErrorReport> {
+        Ok(self.catalog.tenant(id).await?)
+    }
+
+    /// Opens a tenant's recovery point, authenticated.
+    ///
+    /// # Errors
+    /// If it is damaged, or holds another tenant's data: the catalog's word for whose it is does not count, the manifest's does.
+    pub async fn open_point(&self, tenant: &TenantId, point: &RecoveryPoint) -> Result<PointReader, ErrorReport> {
+        let (vault_tenant, reference) = manifest_ref(point)?;
+        let reader = self.vault.open(vault_tenant, point.id, &reference).await?;
+        let owner: Result<Tenant, _> = Deserialize::deserialize(&reader.manifest().facts[REGISTER_FACT]);
+        match owner {
+            Ok(owner) if owner.id == *tenant => Ok(reader),
+            _ => {
+                let message = format!(
+                    "recovery point {} does not hold tenant {tenant}'s data; the catalog is wrong, nothing was done",
+                    point.id
+                );
+                Err(ErrorReport::new(ErrorCode::NotAuthentic, message))
+            }
+        }
+    }
+
+    /// Where `pg_dump` and `pg_restore` are.
+    #[must_use]
+    pub fn tools(&self) -> Tools {
+        Tools::new(&self.config.postgres_tools)
+    }
+
+    /// Opens an alert and tells the subscribers, unless they know.
+    ///
+    /// # Errors
+    /// If the catalog or the topic does not take it; the next delivery tries again.
+    pub async fn raise(&self, plan: &Plan, class: AlertClass, subject: &str, said: Said) -> Result<(), ErrorReport> {
+        let now = self.clock.now();
+        let Said { summary, meaning, remedy } = said;
+        let alert = Alert { class, subject: subject.to_owned(), opened_at: now, summary, meaning, remedy };
+        if let Some(record) = self.catalog.open_alert(&alert).await? {
+            self.clients.alerts(&self.config.alert_topic).publish(&record.value.alert, &plan.environment).await?;
+            tracing::warn!(alert.class = class.name(), alert.subject = subject, "alert sent");
+            self.catalog.mark_sent(&record, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes an alert whose trouble is over.
+    ///
+    /// # Errors
+    /// If the catalog does not take it.
+    pub async fn all_clear(&self, class: AlertClass, subject: &str) -> Result<(), ErrorReport> {
+        if self.catalog.close_alert(class, subject, self.clock.now()).await? {
+            tracing::info!(alert.class = class.name(), alert.subject = subject, "alert closed");
+        }
+        Ok(())
+    }
+
+    /// Writes an entry of the audit trail.
+    ///
+    /// # Errors
+    /// If the catalog does not take it; the act must then not happen.
+    pub async fn audit(&self, phase: Phase, actor: &str, act: &str, subject: &str, detail: &str) -> Result<(), ErrorReport> {
+        let entry = AuditEntry {
+            id: self.fresh.run_id(),
+            at: self.clock.now(),
+            actor: actor.to_owned(),
+            act: act.to_owned(),
+            subject: subject.to_owned(),
+            phase,
+            detail: detail.to_owned(),
+        };
+        Ok(self.catalog.audit(entry).await?)
+    }
+
+    /// Milliseconds since an instant.
+    #[must_use]
+    pub fn ms_since(&self, start: Timestamp) -> i64 {
+        i64::try_from(self.clock.now().duration_since(start).as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// The plan's database with this id.
+///
+/// # Errors
+/// If there is none.
+pub fn known_database<'a>(plan: &'a Plan, id: &str) -> Result<&'a Database, ErrorReport> {
+    plan.database(id).ok_or_else(|| {
+        let message = format!("the backup plan has no database `{id}`; add it to `databases`, or correct the tenant register");
+        ErrorReport::new(ErrorCode::PlanInvalid, message)
+    })
+}
+
+/// What belongs to a tenant, less what the plan leaves out.
+///
+/// # Errors
+/// If the register's names cannot be names in PostgreSQL.
+pub fn scope(plan: &Plan, tenant: &Tenant) -> Result<Scope, ErrorReport> {
+    Ok(Scope::new(tenant.id.clone(), tenant.layout.clone(), plan.exclusions.clone())?)
+}
+
+/// The random end of a UUID: short enough for names in a database or of an instance, the same for the same id.
+#[must_use]
+pub fn short_name(id: uuid::Uuid) -> String {
+    let hex = id.simple().to_string();
+    hex[hex.len() - 12..].to_owned()
+}
+
+/// Where the manifest of an exported recovery point is.
+///
+/// # Errors
+/// If it is not available, or not an export.
+pub fn manifest_ref(point: &RecoveryPoint) -> Result<(VaultTenantId, ManifestRef), ErrorReport> {
+    match point.content() {
+        Some(Content::Export { vault_tenant, manifest_key, manifest_sha256, .. }) => {
+            Ok((*vault_tenant, ManifestRef { key: manifest_key.clone(), sha256: manifest_sha256.clone() }))
+        }
+        _ => {
+            let message = format!("recovery point {} is {} and not an export that can be read", point.id, point.state.name());
+            Err(ErrorReport::new(ErrorCode::UnknownRecoveryPoint, message))
+        }
+    }
+}
+
+/// A few of many lines, for a message.
+#[must_use]
+pub fn first_few(lines: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = lines.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
+    if lines.len() > SHOWN {
+        text.push_str(&format!("; and {} more", lines.len() - SHOWN));
+    }
+    text
+}

@@ -1,0 +1,45 @@
+//! One consistent view of a scope, with its tables locked against being changed or emptied under it.
+
+use super::{
+    catalog,
+    ident::{QualifiedName, list},
+    scope::Scope,
+    session::Session,
+};
+use crate::error::SourceError;
+
+/// How often the set of tables may change between listing and locking before the source counts as too busy to read.
+const ATTEMPTS_MAX: usize = 5;
+
+/// Starts a repeatable-read, read-only transaction in which the scope's tables are what they were when its view was taken.
+///
+/// The locks come before the view: a table truncated or rewritten between view and lock would otherwise look empty in it.
+pub(crate) async fn begin(session: &Session, scope: &Scope) -> Result<(), SourceError> {
+    for _ in 0..ATTEMPTS_MAX {
+        let listed = table_names(session, scope).await?;
+        session.batch("starting a consistent view", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        if !listed.is_empty() {
+            let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", list(&listed));
+            match session.batch("locking the tables against changes of their definition", &lock).await {
+                Ok(()) => {}
+                // A table went between listing and locking.
+                Err(SourceError::Statement { source, .. }) if matches!(source.code.as_str(), "42P01" | "3F000") => {
+                    session.batch("starting over", "ROLLBACK").await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if table_names(session, scope).await? == listed {
+            return Ok(());
+        }
+        session.batch("starting over", "ROLLBACK").await?;
+    }
+    let what = format!("its tables changed {ATTEMPTS_MAX} times while they were being locked");
+    Err(SourceError::refused(session.place(), what, "run the export when no migration is running"))
+}
+
+async fn table_names(session: &Session, scope: &Scope) -> Result<Vec<QualifiedName>, SourceError> {
+    let (tables, _) = catalog::read_tables(session, scope).await?;
+    Ok(tables.into_iter().map(|table| table.name).collect())
+}

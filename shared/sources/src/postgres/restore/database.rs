@@ -1,0 +1,119 @@
+//! Silo and database layouts: a whole database is staged beside the live one, then the two change names.
+
+use serde::Deserialize;
+
+use super::{
+    super::{
+        endpoint::Endpoint,
+        ident::{Ident, literal},
+        session::Session,
+        toc::MadeBeforehand,
+        tools::Section,
+    },
+    Job, Staged, load, names, owners, role,
+};
+use crate::error::{Phase, SourceError};
+
+/// Loads the recovery point into a staging database.
+pub(super) async fn stage(job: &Job<'_>) -> Result<Staged, SourceError> {
+    let maintenance = Session::open(&job.maintenance(), Phase::Restoring).await?;
+    job.check_roles(&maintenance).await?;
+    let (user, password) = role::create(job, &maintenance).await?;
+    load::make_database(job, &maintenance, &job.names.stage).await?;
+    let endpoint = job.endpoint.with_database(job.names.stage.as_str());
+    let made = MadeBeforehand { schema: None, extensions: make_extensions(job, &endpoint).await? };
+    let staged = Staged { endpoint: endpoint.with_login(user, password), schema: None };
+    load::definitions(job, &staged, Section::PreData, &made).await?;
+    let session = Session::open(&staged.endpoint, Phase::Restoring).await?;
+    load::rows(job, &staged, &session).await?;
+    load::sequences(job, &staged, &session).await?;
+    load::definitions(job, &staged, Section::PostData, &made).await?;
+    load::materialised_views(job, &staged, &session).await?;
+    load::statistics(job, &staged, &session).await?;
+    Ok(staged)
+}
+
+/// Makes the extensions that an ordinary role may not make, and returns them. Trusted ones come from the archive.
+async fn make_extensions<'a>(job: &'a Job<'_>, endpoint: &Endpoint) -> Result<Vec<&'a Ident>, SourceError> {
+    #[derive(Deserialize)]
+    struct Available {
+        trusted: bool,
+    }
+    let session = Session::open(endpoint, Phase::Restoring).await?;
+    let mut made = Vec::new();
+    for extension in &job.facts.extensions {
+        let sql = format!(
+            "SELECT v.trusted FROM pg_available_extension_versions v JOIN pg_available_extensions e ON e.name = v.name AND e.default_version = v.version
+             WHERE v.name = {}",
+            literal(extension.name.as_str())
+        );
+        let available: Vec<Available> = session.select("looking for an extension", &sql).await?;
+        let refuse = |what: String, remedy: &str| Err(SourceError::restore_refused(session.place(), what, remedy));
+        match available.first() {
+            None => {
+                let what = format!("extension {} is not available on this server", extension.name);
+                return refuse(what, "restore on a server that has it");
+            }
+            Some(available) if available.trusted => {}
+            Some(_) if !matches!(extension.schema.as_str(), "public" | "pg_catalog") => {
+                let what = format!("extension {} needs rights to be made, and belongs in schema {}", extension.name, extension.schema);
+                return refuse(what, "keep such extensions in schema public");
+            }
+            Some(_) => {
+                let sql = format!("CREATE EXTENSION {} SCHEMA {}", extension.name, extension.schema);
+                session.batch(format!("making extension {}", extension.name), &sql).await?;
+                made.push(&extension.name);
+            }
+        }
+    }
+    Ok(made)
+}
+
+/// Gives the staging database to its owner, and swaps it for the live one in one transaction.
+///
+/// Returns the name under which the replaced database is kept.
+pub(super) async fn cut_over(job: &Job<'_>, staged: &Staged, is_live: bool) -> Result<Option<String>, SourceError> {
+    let staging = Session::open(&job.endpoint.with_database(&staged.endpoint.database), Phase::Restoring).await?;
+    staging.batch("handing over the staging database", "BEGIN").await?;
+    owners::hand_over(job, &staging, &job.facts.properties.owner).await?;
+    owners::database_properties(job, &staging, &job.names.stage).await?;
+    staging.batch("handing over the staging database", "COMMIT").await?;
+    drop(staging);
+
+    let (live, undo) = (&job.scope.database, &job.names.undo);
+    let away = if is_live { format!("ALTER DATABASE {live} RENAME TO {undo}; ") } else { String::new() };
+    let swap = format!("BEGIN; {away}ALTER DATABASE {} RENAME TO {live}; COMMIT", job.names.stage);
+    let (renaming, clearing) = (
+        Session::open(&job.maintenance(), Phase::Restoring).await?,
+        Session::open(&job.maintenance(), Phase::Restoring).await?,
+    );
+    // The rename holds off new connections and waits a few seconds for old ones to go; ending them meanwhile makes it certain, and
+    // a crash at any point leaves either both databases as they were or both renamed.
+    let swapped = tokio::select! {
+        swapped = renaming.batch("swapping the databases", &swap) => swapped,
+        error = end_sessions(&clearing, [live, &job.names.stage]) => Err(error),
+    };
+    match swapped {
+        Ok(()) => Ok(is_live.then(|| undo.as_str().to_owned())),
+        // The reply may be lost though the commit was not.
+        Err(error) => {
+            drop(renaming);
+            let session = Session::open(&job.maintenance(), Phase::Restoring).await?;
+            let is_done = !names::has_database(&session, &job.names.stage).await?;
+            if is_done { Ok(is_live.then(|| undo.as_str().to_owned())) } else { Err(error) }
+        }
+    }
+}
+
+/// Ends every session in these databases, again and again, until dropped; returns only with an error.
+async fn end_sessions(session: &Session, databases: [&Ident; 2]) -> SourceError {
+    let names = databases.map(|name| literal(name.as_str())).join(", ");
+    let sql = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ({names}) AND pid <> pg_backend_pid(); SELECT pg_sleep(0.1)"
+    );
+    loop {
+        if let Err(error) = session.batch("ending sessions in the databases to be swapped", &sql).await {
+            return error;
+        }
+    }
+}

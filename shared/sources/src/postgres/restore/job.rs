@@ -1,0 +1,113 @@
+//! What one restore is about, and where.
+
+use vault::{Digester, PointReader};
+
+use super::{
+    super::{
+        digest::{self, LiveDigest},
+        endpoint::Endpoint,
+        facts::DatabaseFacts,
+        ident::Ident,
+        scope::Scope,
+        tools::Tools,
+    },
+    Names, RestoreId,
+};
+use crate::error::{Place, SourceError};
+
+/// The database every server has, from which others are made and renamed.
+const MAINTENANCE_DATABASE: &str = "postgres";
+
+/// One restore: which recovery point, into which scope, on which server.
+pub struct Job<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) tools: &'a Tools,
+    pub(super) scope: &'a Scope,
+    pub(super) point: &'a PointReader,
+    pub(super) facts: DatabaseFacts,
+    pub(super) names: Names,
+    pub(super) approved_live: Option<String>,
+}
+
+impl<'a> Job<'a> {
+    /// Prepares a restore.
+    ///
+    /// `endpoint` names the server and the account that makes roles, databases and schemas there; `scope` is the tenant's present
+    /// one, and the only target.
+    ///
+    /// # Errors
+    /// If the recovery point does not hold the export of a database.
+    pub fn new(
+        endpoint: &'a Endpoint,
+        tools: &'a Tools,
+        scope: &'a Scope,
+        id: &RestoreId,
+        point: &'a PointReader,
+    ) -> Result<Self, SourceError> {
+        let facts = DatabaseFacts::decode(&point.manifest().facts)?;
+        Ok(Self { endpoint, tools, scope, point, facts, names: Names::of(id)?, approved_live: None })
+    }
+
+    /// Binds the restore to what was previewed: any other live data is [`SourceError::Drifted`].
+    #[must_use]
+    pub fn approved_for(mut self, live_digest: impl Into<String>) -> Self {
+        self.approved_live = Some(live_digest.into());
+        self
+    }
+
+    /// The recovery point's facts.
+    #[must_use]
+    pub fn facts(&self) -> &DatabaseFacts {
+        &self.facts
+    }
+
+    pub(super) fn maintenance(&self) -> Endpoint {
+        self.endpoint.with_database(MAINTENANCE_DATABASE)
+    }
+
+    pub(super) fn live(&self) -> Endpoint {
+        self.endpoint.with_database(self.scope.database.as_str())
+    }
+
+    pub(super) fn live_place(&self) -> Place {
+        self.live().place()
+    }
+
+    pub(super) async fn live_digest(&self) -> Result<Option<LiveDigest>, SourceError> {
+        digest::digest(self.endpoint, self.scope, &mut Digester::new(self.point.tenant_secret())).await
+    }
+
+    /// A tenant that moved cannot be restored to where it was, nor its old shape to where it is.
+    pub(super) fn check_layout(&self) -> Result<(), SourceError> {
+        if self.facts.layout == self.scope.layout {
+            return Ok(());
+        }
+        let what = format!("the recovery point is of {:?}, the tenant now lives in {:?}", self.facts.layout, self.scope.layout);
+        Err(SourceError::restore_refused(&self.live_place(), what, "choose a recovery point made after the tenant moved"))
+    }
+
+    /// Refuses a target that lacks a role which owned or was granted something.
+    pub(super) async fn check_roles(&self, session: &super::Session) -> Result<(), SourceError> {
+        #[derive(serde::Deserialize)]
+        struct Role {
+            name: String,
+        }
+        let found: Vec<Role> = session.select("listing roles", "SELECT rolname AS name FROM pg_roles").await?;
+        let missing = self.facts.roles().into_iter().find(|role| !found.iter().any(|found| found.name == *role));
+        match missing {
+            None => Ok(()),
+            Some(role) => {
+                let what = format!("role `{role}`, which owned or was granted something, does not exist on this server");
+                Err(SourceError::restore_refused(session.place(), what, "create it, then run the restore again"))
+            }
+        }
+    }
+}
+
+/// A staging copy, and the login that owns it.
+pub(super) struct Staged {
+    /// The staging copy's database, as the restore's role.
+    pub(super) endpoint: Endpoint,
+    /// The schema that stands in for the tables' own, if one does.
+    pub(super) schema: Option<Ident>,
+}

@@ -1,0 +1,150 @@
+//! Brings one tenant back: stage, check, cut over, clean up; and prove it afterwards.
+//!
+//! Data and definitions are loaded into a staging copy by a login role that is made for this one restore and owns nothing
+//! else, so whatever code a tenant's definitions hold runs with no rights worth having. The copy becomes visible in one
+//! transaction, after its digests were found equal to the recovery point's. Every name is derived from the restore's id: a
+//! second run finds what the first left behind, clears it and begins again, or finds the work done.
+//!
+//! | layout | staging | cutover |
+//! |---|---|---|
+//! | silo, database | a database | two renames of databases |
+//! | schema | a schema beside the live one | two renames of schemas |
+//! | pool | bare tables in a schema | the smallest difference, by key, of the tenant's rows alone |
+
+mod check;
+mod cleanup;
+mod database;
+mod job;
+mod load;
+mod names;
+mod owners;
+mod pool;
+mod pool_cutover;
+mod pool_sql;
+mod prove;
+mod role;
+mod schema;
+
+use domain::tenant::Layout;
+
+pub use cleanup::{Leftover, cleanup, leftovers};
+pub use job::Job;
+pub use names::RestoreId;
+pub use prove::{Proof, prove};
+
+use self::{job::Staged, names::Names};
+use super::{digest::LiveDigest, facts::DatabaseFacts, session::Session};
+use crate::error::{Phase, SourceError};
+
+/// How a restore ended that ended well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Whether anything was changed: `false` when the live data already equalled the recovery point.
+    pub changed: bool,
+    /// Rows in the restored scope.
+    pub rows: u64,
+    /// The database or schema that holds what was replaced; none if nothing was there.
+    pub undo_copy: Option<String>,
+}
+
+/// Restores a tenant in place. Running it again changes nothing.
+///
+/// What was staged is cleaned up whatever happens. The rows are proven equal before anybody else can see them; see [`prove`] for
+/// the look from outside afterwards.
+///
+/// # Errors
+/// If the restore is refused or fails; the live data is then as it was. [`SourceError::Drifted`] if it is not what was approved.
+pub async fn run(job: &Job<'_>) -> Result<Outcome, SourceError> {
+    job.check_layout()?;
+    let live = job.live_digest().await?;
+    if let Some(live) = &live
+        && is_already_there(job, live)
+    {
+        cleanup(job).await?;
+        let undo_copy = existing_undo_copy(job).await?;
+        return Ok(Outcome { changed: false, rows: live.rows(), undo_copy });
+    }
+    if let Some(undo) = existing_undo_copy(job).await? {
+        let what = format!("this request was carried out before, its undo copy is `{undo}`, and the live data changed since");
+        return Err(SourceError::restore_refused(&job.live_place(), what, "make a new restore request"));
+    }
+    if let Some(approved) = &job.approved_live {
+        let found = live.as_ref().map_or_else(|| LiveDigest::ABSENT.to_owned(), LiveDigest::identity);
+        if found != *approved {
+            return Err(SourceError::Drifted { place: job.live_place() });
+        }
+    }
+    let done = stage_check_and_cut_over(job, live.is_some()).await;
+    let cleaned = cleanup(job).await;
+    let outcome = done?;
+    cleaned?;
+    Ok(outcome)
+}
+
+async fn stage_check_and_cut_over(job: &Job<'_>, is_live: bool) -> Result<Outcome, SourceError> {
+    let staged = stage(job).await?;
+    let rows = check::check(job, &staged).await?.iter().map(|table| table.rows).sum();
+    let undo_copy = match job.scope.layout {
+        Layout::Silo { .. } | Layout::Database { .. } => database::cut_over(job, &staged, is_live).await?,
+        Layout::Schema { .. } => schema::cut_over(job, is_live).await?,
+        Layout::Pool { .. } => pool_cutover::cut_over(job).await?,
+    };
+    Ok(Outcome { changed: true, rows, undo_copy })
+}
+
+/// Restores a tenant into staging, checks it against the recovery point and removes it again, whatever happened: a restore test,
+/// for an instance that nobody else uses.
+///
+/// # Errors
+/// If the recovery point cannot be restored, or what was restored differs from it.
+pub async fn drill(job: &Job<'_>) -> Result<Vec<vault::StreamSummary>, SourceError> {
+    job.check_layout()?;
+    let tested = async {
+        let staged = stage(job).await?;
+        check::check(job, &staged).await
+    }
+    .await;
+    let cleaned = cleanup(job).await;
+    let tables = tested?;
+    cleaned?;
+    Ok(tables)
+}
+
+async fn stage(job: &Job<'_>) -> Result<Staged, SourceError> {
+    cleanup(job).await?;
+    match job.scope.layout {
+        Layout::Silo { .. } | Layout::Database { .. } => database::stage(job).await,
+        Layout::Schema { .. } => schema::stage(job).await,
+        Layout::Pool { .. } => pool::stage(job).await,
+    }
+}
+
+/// Whether the live scope holds exactly the recovery point's rows, all of its objects, and no sequence behind.
+fn is_already_there(job: &Job<'_>, live: &LiveDigest) -> bool {
+    let nothing_missing = || !live.object_differences(&job.facts).iter().any(|line| line.ends_with("is missing"));
+    live.differences(job.point.manifest()).is_empty() && nothing_missing() && sequences_kept_up(&job.facts, &live.facts)
+}
+
+fn sequences_kept_up(recorded: &DatabaseFacts, live: &DatabaseFacts) -> bool {
+    recorded.sequences.iter().all(|sequence| {
+        let found = live.sequences.iter().find(|other| other.name == sequence.name);
+        found.is_some_and(|found| {
+            let ahead = if sequence.increment < 0 { sequence.last_value - found.last_value } else { found.last_value - sequence.last_value };
+            ahead > 0 || ahead == 0 && (found.is_called || !sequence.is_called)
+        })
+    })
+}
+
+async fn existing_undo_copy(job: &Job<'_>) -> Result<Option<String>, SourceError> {
+    let undo = &job.names.undo;
+    let exists = match job.scope.layout {
+        Layout::Silo { .. } | Layout::Database { .. } => {
+            names::has_database(&Session::open(&job.maintenance(), Phase::Restoring).await?, undo).await?
+        }
+        Layout::Schema { .. } | Layout::Pool { .. } => match Session::open_if_there(&job.live(), Phase::Restoring).await? {
+            Some(session) => super::catalog::has_schema(&session, undo).await?,
+            None => false,
+        },
+    };
+    Ok(exists.then(|| undo.as_str().to_owned()))
+}

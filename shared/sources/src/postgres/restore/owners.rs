@@ -1,0 +1,124 @@
+//! Gives a staged copy to the owners, grants and settings that the recovery point recorded.
+//!
+//! The archive is replayed without owners, by a role that could not give things away. These statements run as the account
+//! that carries the restore out, and are made from recorded names alone: no text of the tenant's is replayed.
+
+use super::{
+    super::{
+        facts::{DefaultGrant, Grant, InventoryEntry},
+        ident::{Ident, literal},
+        inventory,
+        session::Session,
+    },
+    Job,
+};
+use crate::error::SourceError;
+
+/// Kinds whose owner can be changed on their own, with the word that names them in `ALTER`.
+const OWNED_KINDS: &[(&str, &str)] = &[
+    ("table", "TABLE"),
+    ("view", "VIEW"),
+    ("materialized view", "MATERIALIZED VIEW"),
+    ("sequence", "SEQUENCE"),
+    ("function", "FUNCTION"),
+    ("procedure", "PROCEDURE"),
+    ("aggregate", "AGGREGATE"),
+    ("type", "TYPE"),
+    ("schema", "SCHEMA"),
+    ("collation", "COLLATION"),
+    ("statistics object", "STATISTICS"),
+];
+
+/// Hands everything that the restore's role owns in this database to the main owner, then what had another owner to that one.
+///
+/// Must run when the scope's names are the recorded ones.
+pub(super) async fn hand_over(job: &Job<'_>, session: &Session, main_owner: &str) -> Result<(), SourceError> {
+    let owner = Ident::new(main_owner)?;
+    session.batch("handing the staged copy to its owner", &format!("REASSIGN OWNED BY {} TO {owner}", job.names.role)).await?;
+    let found = inventory::read(session, job.scope).await?;
+    for entry in &job.facts.inventory {
+        let same = |other: &&InventoryEntry| (&other.kind, &other.identity) == (&entry.kind, &entry.identity);
+        let (Some(found), Some(recorded)) = (found.iter().find(same), &entry.owner) else { continue };
+        let word = OWNED_KINDS.iter().find(|(kind, _)| *kind == entry.kind).map(|(_, word)| word);
+        if let Some(word) = word
+            && found.owner.as_ref() != Some(recorded)
+        {
+            let recorded = Ident::new(recorded.clone())?;
+            // An identity comes quoted and qualified from the server.
+            let sql = format!("ALTER {word} {} OWNER TO {recorded}", entry.identity);
+            session.batch(format!("giving {} {} to its owner", entry.kind, entry.identity), &sql).await?;
+        }
+    }
+    default_grants(job, session).await
+}
+
+async fn default_grants(job: &Job<'_>, session: &Session) -> Result<(), SourceError> {
+    for default in &job.facts.default_grants {
+        session.batch("setting default privileges", &default_grant(default)?).await?;
+    }
+    Ok(())
+}
+
+fn default_grant(default: &DefaultGrant) -> Result<String, SourceError> {
+    let schema = match &default.schema {
+        Some(schema) => format!(" IN SCHEMA {}", Ident::new(schema.clone())?),
+        None => String::new(),
+    };
+    let role = Ident::new(default.role.clone())?;
+    Ok(format!(
+        "ALTER DEFAULT PRIVILEGES FOR ROLE {role}{schema} GRANT {} ON {} TO {}{}",
+        default.grant.privilege,
+        default.objects,
+        grantee(&default.grant)?,
+        if default.grant.grantable { " WITH GRANT OPTION" } else { "" }
+    ))
+}
+
+fn grantee(grant: &Grant) -> Result<String, SourceError> {
+    Ok(match &grant.grantee {
+        Some(name) => Ident::new(name.clone())?.to_string(),
+        None => "PUBLIC".to_owned(),
+    })
+}
+
+/// Gives a staging database the recorded privileges, settings, limit and comment, which no archive of its content holds.
+pub(super) async fn database_properties(job: &Job<'_>, session: &Session, database: &Ident) -> Result<(), SourceError> {
+    let properties = &job.facts.properties;
+    let mut statements = Vec::new();
+    if let Some(grants) = &properties.grants {
+        statements.push(format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC"));
+        for grant in grants.iter().filter(|grant| grant.grantee.as_ref() != Some(&properties.owner)) {
+            let option = if grant.grantable { " WITH GRANT OPTION" } else { "" };
+            statements.push(format!("GRANT {} ON DATABASE {database} TO {}{option}", grant.privilege, grantee(grant)?));
+        }
+    }
+    for (role, setting) in &properties.settings {
+        let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
+        let subject = match role {
+            Some(role) => format!("ROLE {} IN DATABASE {database}", Ident::new(role.clone())?),
+            None => format!("DATABASE {database}"),
+        };
+        statements.push(format!("ALTER {subject} SET {} = {}", setting_name(name)?, setting_value(name, value)));
+    }
+    statements.push(format!("ALTER DATABASE {database} CONNECTION LIMIT {}", properties.connection_limit));
+    if let Some(comment) = &properties.comment {
+        statements.push(format!("COMMENT ON DATABASE {database} IS {}", literal(comment)));
+    }
+    session.batch("giving the database its privileges and settings", &statements.join("; ")).await
+}
+
+/// A custom setting's name has a dot between two names.
+fn setting_name(name: &str) -> Result<String, SourceError> {
+    let parts: Result<Vec<_>, _> = name.split('.').map(Ident::new).collect();
+    Ok(parts?.iter().map(ToString::to_string).collect::<Vec<_>>().join("."))
+}
+
+/// Settings that are lists are recorded as one text that is already quoted for a list; any other is one literal.
+fn setting_value(name: &str, value: &str) -> String {
+    const LISTS: [&str; 5] = ["search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries", "DateStyle"];
+    if !LISTS.contains(&name) {
+        return literal(value);
+    }
+    let items: Vec<_> = value.split(',').map(|item| literal(item.trim().trim_matches('"'))).collect();
+    items.join(", ")
+}

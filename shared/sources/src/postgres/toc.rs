@@ -1,0 +1,150 @@
+//! An archive's table of contents: what of it a restore replays, leaves out, or refuses to touch.
+//!
+//! An entry of a kind that is not on the list is refused: a new kind could do what a restore must not.
+
+use super::ident::Ident;
+
+/// Kinds an ordinary role can make inside its own scope.
+const ALLOWED: &[&str] = &[
+    "ACL",
+    "AGGREGATE",
+    "CAST",
+    "CHECK CONSTRAINT",
+    "COLLATION",
+    "COMMENT",
+    "CONSTRAINT",
+    "CONVERSION",
+    "DEFAULT",
+    "DOMAIN",
+    "ENCODING",
+    "EXTENSION",
+    "FK CONSTRAINT",
+    "FUNCTION",
+    "INDEX",
+    "MATERIALIZED VIEW",
+    "OPERATOR",
+    "POLICY",
+    "PROCEDURE",
+    "ROW SECURITY",
+    "RULE",
+    "SCHEMA",
+    "SEARCHPATH",
+    "SECURITY LABEL",
+    "SEQUENCE",
+    "SHELL TYPE",
+    "STATISTICS",
+    "STDSTRINGS",
+    "TABLE",
+    "TEXT SEARCH CONFIGURATION",
+    "TEXT SEARCH DICTIONARY",
+    "TRIGGER",
+    "TYPE",
+    "VIEW",
+];
+
+/// Kinds that an export records as left out, or that a restore sets by other means.
+const LEFT_OUT: &[&str] = &[
+    "DEFAULT ACL",
+    "EVENT TRIGGER",
+    "FOREIGN DATA WRAPPER",
+    "FOREIGN SERVER",
+    "FOREIGN TABLE",
+    "PUBLICATION",
+    "SERVER",
+    "SUBSCRIPTION",
+    "USER MAPPING",
+];
+
+/// The catalog number of `pg_attrdef`: an entry of it is a column default, even in a schema named `ACL`.
+const ATTRIBUTE_DEFAULTS: &str = "2604";
+
+/// What must not be replayed because it was made beforehand.
+#[derive(Debug, Default)]
+pub(crate) struct MadeBeforehand<'a> {
+    /// The staging schema.
+    pub(crate) schema: Option<&'a Ident>,
+    /// Extensions that an ordinary role may not create.
+    pub(crate) extensions: Vec<&'a Ident>,
+}
+
+/// Picks the entries to replay from what `pg_restore --list` printed.
+///
+/// # Errors
+/// The first entry whose kind is not known.
+pub(crate) fn select(listing: &str, made: &MadeBeforehand<'_>) -> Result<String, String> {
+    let mut selected = String::new();
+    for line in listing.lines().filter(|line| !line.starts_with(';') && !line.trim().is_empty()) {
+        if is_replayed(line, made)? {
+            selected.push_str(line);
+            selected.push('\n');
+        }
+    }
+    Ok(selected)
+}
+
+fn is_replayed(line: &str, made: &MadeBeforehand<'_>) -> Result<bool, String> {
+    // `215; 1259 16400 TABLE app customers owner`
+    let mut parts = line.splitn(4, ' ');
+    let (_, catalog, _, entry) = (parts.next(), parts.next(), parts.next(), parts.next().unwrap_or_default());
+    let is = |kind: &str| entry.strip_prefix(kind).is_some_and(|rest| rest.starts_with(' '));
+    let subject = |of: &str| entry.strip_prefix(of).and_then(|rest| rest.split_once(' ')).map(|(_, subject)| subject);
+    if LEFT_OUT.iter().any(|kind| is(kind)) && catalog != Some(ATTRIBUTE_DEFAULTS) {
+        return Ok(false);
+    }
+    for of in ["COMMENT ", "ACL "] {
+        if let Some(subject) = subject(of) {
+            let is_about = |kind: &str| subject.strip_prefix(kind).is_some_and(|rest| rest.starts_with(' '));
+            let names_made = |name: &&Ident| subject.strip_prefix("EXTENSION ").is_some_and(|rest| is_named(rest, name));
+            return Ok(!LEFT_OUT.iter().any(|kind| is_about(kind)) && !made.extensions.iter().any(names_made));
+        }
+    }
+    if !ALLOWED.iter().any(|kind| is(kind)) {
+        return Err(entry.escape_debug().to_string());
+    }
+    let made_schema = made.schema.is_some_and(|schema| entry.strip_prefix("SCHEMA - ").is_some_and(|rest| is_named(rest, schema)));
+    let made_extension =
+        made.extensions.iter().any(|name| entry.strip_prefix("EXTENSION - ").is_some_and(|rest| is_named(rest, name)));
+    Ok(!made_schema && !made_extension)
+}
+
+/// Whether a tag, followed by the owner or by nothing, is this name.
+fn is_named(rest: &str, name: &Ident) -> bool {
+    rest.strip_prefix(name.as_str()).is_some_and(|after| after.is_empty() || after.starts_with(' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, expected: Result<bool, ()>) {
+        let (schema, extension) = (Ident::new("hf_stage_1").unwrap(), Ident::new("dblink").unwrap());
+        let made = MadeBeforehand { schema: Some(&schema), extensions: vec![&extension] };
+        assert_eq!(is_replayed(line, &made).map_err(drop), expected, "{line}");
+    }
+
+    #[test]
+    fn ordinary_definitions_are_replayed() {
+        check("215; 1259 16400 TABLE app customers app_owner", Ok(true));
+        check("216; 1259 16400 TABLE ATTACH app part app_owner", Ok(true));
+        check("217; 2606 16400 FK CONSTRAINT app orders orders_customer app_owner", Ok(true));
+        check("218; 0 0 COMMENT app TABLE customers app_owner", Ok(true));
+        check("219; 2604 16400 DEFAULT ACL orders id app_owner", Ok(true));
+    }
+
+    #[test]
+    fn what_is_made_by_other_means_is_not() {
+        check("2; 2615 16400 SCHEMA - hf_stage_1 hf_restore_1", Ok(false));
+        check("2; 2615 16400 SCHEMA - hf_stage_11 hf_restore_1", Ok(true));
+        check("3; 3079 16400 EXTENSION - dblink ", Ok(false));
+        check("4; 0 0 COMMENT - EXTENSION dblink ", Ok(false));
+        check("5; 826 16400 DEFAULT ACL app DEFAULT PRIVILEGES FOR TABLES app_owner", Ok(false));
+        check("6; 3466 16400 EVENT TRIGGER - spy master", Ok(false));
+        check("7; 0 0 COMMENT - EVENT TRIGGER spy master", Ok(false));
+    }
+
+    #[test]
+    fn an_unknown_kind_is_refused() {
+        check("8; 2612 16400 PROCEDURAL LANGUAGE - plpython3u postgres", Err(()));
+        check("9; 2613 16400 BLOB - 16400 app_owner", Err(()));
+    }
+}

@@ -1,0 +1,239 @@
+//! `pg_dump` and `pg_restore`, run with nothing in their environment but what they need.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use tokio::{io::AsyncWriteExt, process::Command};
+
+use super::{endpoint::Endpoint, ident::Ident, random};
+use crate::error::{Phase, SourceError};
+
+/// Definitions only: minutes at the very most.
+const TIMEOUT: Duration = Duration::from_secs(600);
+/// How much of what a tool said goes into an error.
+const SAID_CHARACTERS_MAX: usize = 800;
+
+/// The folder with `pg_dump` and `pg_restore`.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    bin_dir: PathBuf,
+}
+
+/// A section of an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    PreData,
+    PostData,
+}
+
+impl Section {
+    /// The section's document in a recovery point.
+    pub(crate) fn blob_name(self) -> &'static str {
+        match self {
+            Self::PreData => "ddl/pre-data",
+            Self::PostData => "ddl/post-data",
+        }
+    }
+
+    fn option(self) -> &'static str {
+        match self {
+            Self::PreData => "--section=pre-data",
+            Self::PostData => "--section=post-data",
+        }
+    }
+}
+
+impl Tools {
+    /// Uses the programs in this folder.
+    #[must_use]
+    pub fn new(bin_dir: impl Into<PathBuf>) -> Self {
+        Self { bin_dir: bin_dir.into() }
+    }
+
+    /// Returns the version of `pg_dump`, refusing one that is older than the server: it cannot know what it would leave out.
+    pub(crate) async fn check_version(&self, server_version_num: u32) -> Result<String, SourceError> {
+        let tool = self.path("pg_dump");
+        let unusable = |what: String| SourceError::ToolUnusable { tool: tool.display().to_string(), what };
+        let output = Command::new(&tool).arg("--version").env_clear().env("PATH", "/usr/bin:/bin").kill_on_drop(true).output().await;
+        let output = output.map_err(|error| unusable(error.to_string()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let version = text.split_whitespace().nth(2).unwrap_or_default().to_owned();
+        let major: String = version.chars().take_while(char::is_ascii_digit).collect();
+        match major.parse::<u32>() {
+            Ok(major) if major >= server_version_num / 10_000 => Ok(version),
+            Ok(_) => Err(unusable(format!("it is version {version}, older than the server's {}", server_version_num / 10_000))),
+            Err(_) => Err(unusable(format!("it does not say its version but `{}`", text.trim().escape_debug()))),
+        }
+    }
+
+    /// Writes one section of definitions as an archive.
+    pub(crate) async fn dump(
+        &self,
+        endpoint: &Endpoint,
+        section: Section,
+        snapshot: Option<&str>,
+        schema: Option<&Ident>,
+        phase: Phase,
+    ) -> Result<Vec<u8>, SourceError> {
+        let mut arguments = vec![
+            "--format=custom".to_owned(),
+            "--compress=0".to_owned(),
+            "--schema-only".to_owned(),
+            section.option().to_owned(),
+            "--no-publications".to_owned(),
+            "--no-subscriptions".to_owned(),
+            "--lock-wait-timeout=30s".to_owned(),
+        ];
+        arguments.extend(snapshot.map(|id| format!("--snapshot={id}")));
+        // In double quotes the pattern is the name itself.
+        arguments.extend(schema.map(|schema| format!("--schema={schema}")));
+        self.run("pg_dump", &arguments, endpoint, &[], phase, "dumping definitions").await
+    }
+
+    /// Lists an archive's entries, as `pg_restore --list` prints them.
+    pub(crate) async fn list(&self, endpoint: &Endpoint, archive: &[u8]) -> Result<String, SourceError> {
+        let listing = self.run("pg_restore", &["--list".to_owned()], endpoint, archive, Phase::Restoring, "listing an archive").await?;
+        String::from_utf8(listing).map_err(|error| SourceError::answer(&endpoint.place(), "listing an archive", error))
+    }
+
+    /// Replays those entries of an archive that the list names, as the endpoint's user, stopping at the first error.
+    pub(crate) async fn restore(&self, endpoint: &Endpoint, archive: &[u8], list: &str, doing: &str) -> Result<(), SourceError> {
+        let list_file = TemporaryFile::write(list).await.map_err(|error| {
+            let what = format!("its list of entries cannot be written to the temporary folder: {error}");
+            SourceError::ToolUnusable { tool: self.path("pg_restore").display().to_string(), what }
+        })?;
+        let arguments = [
+            format!("--dbname={}", connection_string(&endpoint.database)),
+            "--exit-on-error".to_owned(),
+            "--no-owner".to_owned(),
+            "--no-tablespaces".to_owned(),
+            format!("--use-list={}", list_file.0.display()),
+        ];
+        self.run("pg_restore", &arguments, endpoint, archive, Phase::Restoring, doing).await.map(drop)
+    }
+
+    fn path(&self, tool: &str) -> PathBuf {
+        self.bin_dir.join(tool)
+    }
+
+    async fn run(
+        &self,
+        tool: &'static str,
+        arguments: &[String],
+        endpoint: &Endpoint,
+        input: &[u8],
+        phase: Phase,
+        doing: &str,
+    ) -> Result<Vec<u8>, SourceError> {
+        let path = self.path(tool);
+        let unusable = |what: String| SourceError::ToolUnusable { tool: path.display().to_string(), what };
+        let mut child = command(&path, arguments, endpoint, &self.bin_dir).spawn().map_err(|error| unusable(error.to_string()))?;
+        let stdin = child.stdin.take();
+        let feed = async {
+            if let Some(mut stdin) = stdin {
+                // A tool that stops reading says why on its own; the broken pipe adds nothing.
+                let _ = stdin.write_all(input).await;
+            }
+        };
+        let both = async { tokio::join!(feed, child.wait_with_output()).1 };
+        let timed_out = |_| SourceError::Tool {
+            place: endpoint.place(),
+            tool,
+            doing: doing.to_owned(),
+            phase,
+            said: format!("it did not end within {} s", TIMEOUT.as_secs()),
+        };
+        let output = tokio::time::timeout(TIMEOUT, both).await.map_err(timed_out)?.map_err(|error| unusable(error.to_string()))?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        let said = essence(&String::from_utf8_lossy(&output.stderr));
+        let place = endpoint.place();
+        if said.contains("connection to server") {
+            return Err(SourceError::Unreachable { place, doing: format!("{tool} was {doing}"), source: said.into() });
+        }
+        Err(SourceError::Tool { place, tool, doing: doing.to_owned(), phase, said })
+    }
+}
+
+fn command(path: &Path, arguments: &[String], endpoint: &Endpoint, bin_dir: &Path) -> Command {
+    let mut command = Command::new(path);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("LC_ALL", "C")
+        // Where a Lambda layer keeps the programs' libraries.
+        .env("LD_LIBRARY_PATH", bin_dir.join("../lib"))
+        .env("PGHOST", &endpoint.host)
+        .env("PGPORT", endpoint.port.to_string())
+        .env("PGDATABASE", &endpoint.database)
+        .env("PGUSER", &endpoint.user)
+        .env("PGPASSWORD", endpoint.password.expose())
+        .env("PGSSLMODE", "verify-full")
+        .env("PGSSLROOTCERT", &endpoint.ca_file)
+        .env("PGCONNECT_TIMEOUT", "10")
+        .env("PGAPPNAME", "holdfast")
+        .env("PGOPTIONS", "-c lock_timeout=30s -c statement_timeout=600s -c search_path=pg_catalog")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// A connection string that names a database, whatever is in the name.
+fn connection_string(database: &str) -> String {
+    format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// The lines in which a tool says what went wrong and at which entry, without statements and details.
+fn essence(stderr: &str) -> String {
+    let telling = |line: &&str| line.contains("error:") || line.contains("from TOC entry") || line.contains("ERROR:");
+    let lines: Vec<_> = stderr.lines().filter(telling).take(4).map(|line| line.escape_debug().to_string()).collect();
+    let text = if lines.is_empty() { "it gave no reason".to_owned() } else { lines.join("; ") };
+    text.chars().take(SAID_CHARACTERS_MAX).collect()
+}
+
+/// A file that only we can read, gone when dropped.
+struct TemporaryFile(PathBuf);
+
+impl TemporaryFile {
+    async fn write(content: &str) -> std::io::Result<Self> {
+        // Random, because the file of a process that was killed stays behind and process ids come again.
+        let path = std::env::temp_dir().join(format!("holdfast-{}.list", random::hex(8)?));
+        let mut file = tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).await?;
+        let written = Self(path);
+        file.write_all(content.as_bytes()).await?;
+        file.flush().await?;
+        Ok(written)
+    }
+}
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_name_stays_a_name_in_a_connection_string() {
+        assert_eq!(connection_string(r"a' host='evil \"), r"dbname='a\' host=\'evil \\'");
+    }
+
+    #[test]
+    fn what_a_tool_says_is_cut_to_its_essence() {
+        let stderr = "pg_restore: while PROCESSING TOC:\npg_restore: from TOC entry 215; 1259 16400 TABLE app t owner\n\
+            pg_restore: error: could not execute query: ERROR:  schema \"x\" does not exist\nCommand was: CREATE TABLE secret\nDETAIL: Key (email)=(a@b)";
+        let said = essence(stderr);
+        assert!(said.contains("TABLE app t") && said.contains("does not exist"), "{said}");
+        assert!(!said.contains("CREATE TABLE") && !said.contains("a@b"), "{said}");
+    }
+}

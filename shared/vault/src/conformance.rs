@@ -1,0 +1,92 @@
+//! What every object store must do, as assertions: run on the one in memory and on the real one.
+
+use bytes::Bytes;
+
+use crate::store::{ObjectStore, StoreError};
+
+/// Runs the whole suite under keys that start with `prefix`, which must be unused and is not cleaned up: there is no delete.
+///
+/// # Panics
+/// If the store does not conform; the message says how.
+pub async fn object_store(store: &dyn ObjectStore, prefix: &str) {
+    let prefix = prefix.trim_end_matches('/');
+    a_put_object_reads_back(store, &format!("{prefix}/a")).await;
+    an_object_is_never_replaced(store, &format!("{prefix}/b")).await;
+    of_two_puts_at_once_one_wins(store, &format!("{prefix}/c")).await;
+    a_range_is_cut_at_the_end(store, &format!("{prefix}/d")).await;
+    what_was_never_put_is_missing(store, &format!("{prefix}/e")).await;
+    an_empty_object_is_an_object(store, &format!("{prefix}/f")).await;
+    a_listing_has_every_key_of_the_prefix(store, &format!("{prefix}/g")).await;
+}
+
+async fn a_put_object_reads_back(store: &dyn ObjectStore, key: &str) {
+    let bytes = Bytes::from((0..=255).cycle().take(100_000).collect::<Vec<u8>>());
+    store.put_new(key, bytes.clone()).await.expect("a new key can be put");
+    assert_eq!(store.get(key).await.expect("a put object can be read"), bytes, "an object reads back as it was put");
+}
+
+async fn an_object_is_never_replaced(store: &dyn ObjectStore, key: &str) {
+    store.put_new(key, Bytes::from_static(b"first")).await.expect("a new key can be put");
+    for bytes in [&b"second"[..], b"first"] {
+        let again = store.put_new(key, Bytes::from_static(bytes)).await;
+        assert!(
+            matches!(&again, Err(StoreError::Exists { key: taken }) if taken == key),
+            "a taken key answers Exists, not {again:?}"
+        );
+    }
+    assert_eq!(store.get(key).await.expect("it is still there"), &b"first"[..], "a refused put changes nothing");
+}
+
+async fn of_two_puts_at_once_one_wins(store: &dyn ObjectStore, key: &str) {
+    let (left, right) =
+        futures::join!(store.put_new(key, Bytes::from_static(b"left")), store.put_new(key, Bytes::from_static(b"right")));
+    let winner: &[u8] = match (&left, &right) {
+        (Ok(()), Err(StoreError::Exists { .. })) => b"left",
+        (Err(StoreError::Exists { .. }), Ok(())) => b"right",
+        other => panic!("of two puts at once exactly one must win and the other answer Exists, not {other:?}"),
+    };
+    assert_eq!(store.get(key).await.expect("the winner's object is there"), winner, "the stored object is the winner's");
+}
+
+async fn a_range_is_cut_at_the_end(store: &dyn ObjectStore, key: &str) {
+    store.put_new(key, Bytes::from_static(b"0123456789")).await.expect("a new key can be put");
+    for (offset, length, expected) in [
+        (0, 10, "0123456789"),
+        (2, 3, "234"),
+        (9, 1, "9"),
+        (0, 1_000, "0123456789"),
+        (7, 1 << 40, "789"),
+        (10, 5, ""),
+        (11, 5, ""),
+    ] {
+        let range = store.get_range(key, offset, length).await.expect("any range of an object can be read");
+        assert_eq!(range, expected.as_bytes(), "{length} bytes from {offset} of ten");
+    }
+}
+
+async fn what_was_never_put_is_missing(store: &dyn ObjectStore, key: &str) {
+    for answer in [store.get(key).await, store.get_range(key, 0, 1).await] {
+        assert!(matches!(&answer, Err(StoreError::Missing { key: missing }) if missing == key), "not Missing but {answer:?}");
+    }
+    let listed = store.list(key).await.expect("an empty listing is a listing");
+    assert!(listed.is_empty(), "nothing is listed under an unused prefix");
+}
+
+async fn an_empty_object_is_an_object(store: &dyn ObjectStore, key: &str) {
+    store.put_new(key, Bytes::new()).await.expect("an empty object can be put");
+    assert!(store.get(key).await.expect("an empty object can be read").is_empty(), "it is empty");
+    assert!(store.get_range(key, 0, 5).await.expect("so can any range of it").is_empty(), "its ranges are empty");
+    let again = store.put_new(key, Bytes::new()).await;
+    assert!(matches!(again, Err(StoreError::Exists { .. })), "an empty object takes its key");
+}
+
+async fn a_listing_has_every_key_of_the_prefix(store: &dyn ObjectStore, prefix: &str) {
+    let keys = [format!("{prefix}/1"), format!("{prefix}/10"), format!("{prefix}/2/x"), format!("{prefix}x")];
+    for (size, key) in keys.iter().enumerate() {
+        store.put_new(key, Bytes::from(vec![0; size])).await.expect("a new key can be put");
+    }
+    let listed = store.list(&format!("{prefix}/")).await.expect("a prefix can be listed");
+    let listed: Vec<_> = listed.into_iter().map(|object| (object.key, object.bytes)).collect();
+    let expected: Vec<_> = keys[..3].iter().cloned().zip(0..).collect();
+    assert_eq!(listed, expected, "the keys under the prefix, below slashes too, in order and with their sizes");
+}

@@ -1,0 +1,134 @@
+"""State machines: they name only errors that exist, retry what may pass, and end every request one way or the other."""
+
+import copy
+import re
+
+import machines
+import pytest
+
+OF_THE_PLATFORM = {
+    "States.ALL",
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.TooManyRequestsException",
+    "Lambda.Unknown",
+    "Runtime.ExitError",
+    "Sandbox.Timedout",
+}
+"""Error names that Step Functions and Lambda give, for failures our code cannot name."""
+RETRYABLE_CLASSES = {"Transient", "Throttled", "Conflict"}
+
+DEFINITIONS = machines.load_all()
+
+
+def error_codes(root) -> dict[str, str]:
+    """The closed set of error codes with the class of each, out of the source."""
+    text = (root / "shared" / "domain" / "src" / "error.rs").read_text(encoding="utf-8")
+    block = re.search(r"^error_codes! \{$(.*?)^\}$", text, re.MULTILINE | re.DOTALL)
+    assert block, "shared/domain/src/error.rs no longer lists its codes in `error_codes!`"
+    codes = dict(re.findall(r"^\s*(\w+) => (\w+),$", block[1], re.MULTILINE))
+    assert len(codes) > 10
+    return codes
+
+
+def task_states(definition: dict) -> dict[str, dict]:
+    return {name: state for name, state in definition["States"].items() if state["Type"] == "Task"}
+
+
+def problems(definition: dict, codes: dict[str, str]) -> list[str]:
+    found = machines.problems(definition)
+    retryable = {code for code, kind in codes.items() if kind in RETRYABLE_CLASSES}
+    for name, state in task_states(definition).items():
+        retried = {error for retry in state.get("Retry", []) for error in retry["ErrorEquals"]}
+        caught = {error for catch in state.get("Catch", []) for error in catch["ErrorEquals"]}
+        found += [f"{name}: nothing raises {error}" for error in sorted((retried | caught) - codes.keys() - OF_THE_PLATFORM)]
+        found += [f"{name}: does not retry {error}" for error in sorted(retryable - retried)]
+        found += [f"{name}: retries {error}, which cannot pass" for error in sorted((retried & codes.keys()) - retryable)]
+        found += [f"{name}: retries without jitter" for retry in state.get("Retry", []) if retry.get("JitterStrategy") != "FULL"]
+        if "States.ALL" not in caught:
+            found.append(f"{name}: does not catch everything")
+        if "TimeoutSeconds" not in state:
+            found.append(f"{name}: may wait for ever")
+    return found
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_errors_are_retried_and_caught_by_names_that_exist(name, root):
+    assert problems(DEFINITIONS[name], error_codes(root)) == []
+
+
+@pytest.mark.parametrize(
+    "damage, found",
+    [
+        (
+            lambda s: s["Preview"]["Retry"][0]["ErrorEquals"].append("SourceUnreachible"),
+            "Preview: nothing raises SourceUnreachible",
+        ),
+        (lambda s: s["Preview"]["Retry"][0]["ErrorEquals"].remove("Throttled"), "Preview: does not retry Throttled"),
+        (
+            lambda s: s["Execute"]["Retry"][0]["ErrorEquals"].append("ContentMismatch"),
+            "Execute: retries ContentMismatch, which cannot pass",
+        ),
+        (lambda s: s["Execute"]["Retry"][1].pop("JitterStrategy"), "Execute: retries without jitter"),
+        (lambda s: s["Execute"].pop("Catch"), "Execute: does not catch everything"),
+        (lambda s: s["AwaitApproval"].pop("TimeoutSeconds"), "AwaitApproval: may wait for ever"),
+        (
+            lambda s: s["Preview"].update(Output="{% $state.input %}"),
+            "/States/Preview/Output: nothing assigns the variable $state",
+        ),
+        (
+            lambda s: s["Preview"].update(Output="{% $eval('1') %}"),
+            "/States/Preview/Output: Step Functions has no function $eval",
+        ),
+    ],
+)
+def test_a_wrong_machine_is_noticed(root, damage, found):
+    definition = copy.deepcopy(DEFINITIONS["restore-tenant.asl.json"])
+    damage(definition["States"])
+    assert problems(definition, error_codes(root)) == [found]
+
+
+def test_an_expression_that_is_not_jsonata_is_noticed(root):
+    definition = copy.deepcopy(DEFINITIONS["restore-tenant.asl.json"])
+    definition["States"]["Preview"]["Output"] = "{% $merge([ %}"
+    assert any("is not JSONata" in problem for problem in problems(definition, error_codes(root)))
+
+
+def test_a_restore_waits_for_a_person_between_preview_and_execution():
+    states = DEFINITIONS["restore-tenant.asl.json"]["States"]
+    assert DEFINITIONS["restore-tenant.asl.json"]["StartAt"] == "Preview"
+    assert [states[name]["Next"] for name in ("Preview", "AwaitApproval", "Execute")] == ["AwaitApproval", "Execute", "Done"]
+    assert [state for state in states.values() if "Execute" in (state.get("Next"), state.get("Default"))] == [
+        states["AwaitApproval"]
+    ]
+    assert states["AwaitApproval"]["Resource"].endswith(".waitForTaskToken")
+    steps = {name: state["Arguments"]["Payload"]["item"]["step"] for name, state in task_states({"States": states}).items()}
+    assert steps == {"Preview": "preview", "AwaitApproval": "await_approval", "Execute": "execute", "Abandon": "abandon"}
+
+
+def test_a_failure_is_recorded_before_the_restore_ends():
+    states = DEFINITIONS["restore-tenant.asl.json"]["States"]
+    catchers = {name: state["Catch"][-1]["Next"] for name, state in task_states({"States": states}).items()}
+    assert catchers == {"Preview": "Abandon", "AwaitApproval": "Abandon", "Execute": "Abandon", "Abandon": "Failed"}
+    assert states["Abandon"]["Next"] == "Failed" and states["Failed"]["Type"] == "Fail"
+
+
+def test_an_approval_expires_with_the_wait_for_it(root):
+    caps = (root / "shared" / "domain" / "src" / "caps.rs").read_text(encoding="utf-8")
+    (hours,) = re.findall(r"APPROVAL_LIFETIME_S: i64 = (\d+) \* 3600;", caps)
+    assert DEFINITIONS["restore-tenant.asl.json"]["States"]["AwaitApproval"]["TimeoutSeconds"] == int(hours) * 3600
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_every_placeholder_is_filled_in_by_the_template(name, stack):
+    text = (machines.FOLDER / name).read_text(encoding="utf-8")
+    machine = next(
+        m
+        for m in stack.of_type("AWS::StepFunctions::StateMachine").values()
+        if m["StateMachineName"] == f"holdfast-{name.removesuffix('.asl.json')}"
+    )
+    given = {
+        key: value for key, value in machine["DefinitionSubstitutions"].items() if not key.startswith("definition_substitution")
+    }
+    assert set(re.findall(r"\$\{(\w+)\}", text)) == set(given)

@@ -1,0 +1,207 @@
+"""Roles: one per function, written out, no wider than the work."""
+
+import fnmatch
+
+import iam
+import pytest
+from cloudformation import ACCOUNT, REGION, Stack
+
+FUNCTIONS = ["snapshot", "export", "verify", "retention", "restore", "reconcile", "operator"]
+
+WITHOUT_RESOURCES = {
+    "ec2:*NetworkInterface*": "interfaces do not exist before Lambda makes them",
+    "ec2:*PrivateIpAddresses": "the same interfaces",
+    "ec2:Describe*": "lists have no resource",
+    "logs:*LogDelivery": "log delivery has no resource",
+    "logs:ListLogDeliveries": "log delivery has no resource",
+    "logs:*ResourcePolic*": "log delivery has no resource",
+    "logs:DescribeLogGroups": "lists have no resource",
+    "rds:DescribeDB*": "a listing covers all there are",
+    "secretsmanager:ListSecrets": "lists have no resource",
+    "ssm:DescribeParameters": "lists have no resource",
+    "states:SendTask*": "a task token is the resource and has no ARN",
+    "xray:*": "X-Ray has no resource",
+}
+"""The only actions allowed on `*`, and why each has to be."""
+
+
+def test_each_function_has_a_role_of_its_own_that_only_lambda_assumes(stack):
+    functions = stack.of_type("AWS::Lambda::Function")
+    assert {f["FunctionName"]: f["Role"] for f in functions.values()} == {
+        f"holdfast-{name}": stack.arn(f"{name.capitalize()}Role") for name in FUNCTIONS
+    }
+    for role in iam.function_roles(stack):
+        (statement,) = iam.statements(stack.properties(role)["AssumeRolePolicyDocument"])
+        assert statement == {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+
+
+def wide(stack: Stack) -> list[str]:
+    """Every grant of a wildcard action, of everything, or by exclusion."""
+    documents = [(role, s) for role in iam.roles(stack) for s in iam.role_statements(stack, role)]
+    documents += [
+        (name, s)
+        for name, policy in stack.of_type("AWS::IAM::ManagedPolicy").items()
+        for s in iam.statements(policy["PolicyDocument"])
+    ]
+    key_policies = {stack.arn(name) for name in stack.of_type("AWS::KMS::Key")}
+    documents += [(target, s) for target, document in iam.resource_policies(stack) for s in iam.statements(document)]
+    found = []
+    for owner, statement in documents:
+        if statement["Effect"] != "Allow":
+            continue
+        if {"NotAction", "NotResource", "NotPrincipal"} & statement.keys():
+            found.append(f"{owner} {statement['Sid']}: grants by exclusion")
+        for action in iam.listed(statement["Action"]):
+            if "*" in action:
+                found.append(f"{owner} {statement['Sid']}: {action}")
+            # In a key's policy `*` is that key.
+            elif (
+                "*" in iam.listed(statement["Resource"])
+                and owner not in key_policies
+                and not any(fnmatch.fnmatchcase(action, pattern) for pattern in WITHOUT_RESOURCES)
+            ):
+                found.append(f"{owner} {statement['Sid']}: {action} on everything")
+    return found
+
+
+@pytest.mark.parametrize("parameters", [{}, {"SubnetIds": "subnet-1", "SecurityGroupIds": "sg-1"}])
+def test_nothing_is_granted_wholesale(transformed, parameters):
+    assert wide(Stack(transformed, **parameters)) == []
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [
+        {"Action": "dynamodb:*", "Resource": "arn:x"},
+        {"Action": ["s3:GetObject"], "Resource": "*"},
+        {"NotAction": "iam:*", "Action": "s3:GetObject", "Resource": "arn:x"},
+    ],
+)
+def test_a_wholesale_grant_is_noticed(template, grant):
+    document = template["Resources"]["RetentionRole"]["Properties"]["Policies"][0]["PolicyDocument"]
+    document["Statement"].append({"Sid": "Planted", "Effect": "Allow", **grant})
+    assert len(wide(Stack(template))) == 1
+
+
+def test_whoever_may_use_a_key_by_account_must_come_through_a_service(stack):
+    for name in ("StorageKey", "AlertKey"):
+        for statement in iam.statements(stack.properties(name)["KeyPolicy"]):
+            if statement["Principal"] == {"AWS": "*"}:
+                assert statement["Condition"]["StringEquals"].keys() == {"kms:CallerAccount", "kms:ViaService"}
+
+
+def rds(kind: str, name: str) -> str:
+    return f"arn:aws:rds:{REGION}:{ACCOUNT}:{kind}:{name}"
+
+
+def secret(name: str) -> str:
+    return f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-AbCdEf"
+
+
+def who_may(stack: Stack, action: str, resource: str, vault: str = "main") -> set[str]:
+    tagged = {"aws:RequestTag/holdfast:vault": vault, "aws:ResourceTag/holdfast:vault": vault}
+    return {name for name in FUNCTIONS if iam.allowed(stack, f"{name.capitalize()}Role", action, resource, tagged)}
+
+
+READERS_OF_DATABASES = {"export", "verify", "restore", "reconcile"}
+
+
+@pytest.mark.parametrize(
+    "action, resource, expected",
+    [
+        ("rds:CreateDBSnapshot", rds("db", "platform-central"), {"snapshot"}),
+        ("rds:CreateDBSnapshot", rds("snapshot", "holdfast-0192"), {"snapshot"}),
+        ("rds:CreateDBSnapshot", rds("snapshot", "somebody-elses"), set()),
+        ("rds:AddTagsToResource", rds("snapshot", "holdfast-0192"), {"snapshot"}),
+        ("rds:AddTagsToResource", rds("db", "platform-central"), set()),
+        ("rds:DescribeDBInstances", rds("db", "platform-central"), READERS_OF_DATABASES | {"snapshot"}),
+        ("rds:DeleteDBSnapshot", rds("snapshot", "holdfast-0192"), set()),
+        ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-drill-1"), {"verify"}),
+        ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "platform-central"), set()),
+        ("rds:RestoreDBInstanceFromDBSnapshot", rds("snapshot", "holdfast-0192"), {"verify"}),
+        ("rds:RestoreDBInstanceFromDBSnapshot", rds("snapshot", "somebody-elses"), set()),
+        ("rds:DeleteDBInstance", rds("db", "holdfast-drill-1"), {"verify"}),
+        ("rds:DeleteDBInstance", rds("db", "platform-central"), set()),
+        ("rds:ModifyDBInstance", rds("db", "platform-central"), set()),
+        ("secretsmanager:GetSecretValue", secret("platform/db/central"), READERS_OF_DATABASES),
+        ("secretsmanager:GetSecretValue", secret("platform/tenants/acme/api"), set()),
+        ("secretsmanager:GetSecretValue", secret("somebody/elses"), set()),
+        ("secretsmanager:DescribeSecret", secret("platform/tenants/acme/api"), {"export"}),
+        ("secretsmanager:ListSecrets", "*", {"export"}),
+        ("ssm:GetParameter", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/holdfast/plan", set(FUNCTIONS)),
+        ("ssm:GetParameter", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/platform/tenants/acme/theme", set()),
+        ("s3:ListBucketVersions", "arn:aws:s3:::platform-media", {"export"}),
+        ("s3:GetObject", "arn:aws:s3:::platform-media/tenants/acme/logo.png", set()),
+        ("s3:PutObject", "arn:aws:s3:::platform-media/tenants/acme/logo.png", set()),
+        ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:ExportFunction", set()),
+        ("states:SendTaskSuccess", "*", {"operator"}),
+        ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/RestoreRole", set()),
+    ],
+)
+def test_functions_may_do_their_work_and_no_other(stack, action, resource, expected):
+    assert who_may(stack, action, resource) == expected
+
+
+@pytest.mark.parametrize(
+    "action, resource",
+    [
+        ("rds:CreateDBSnapshot", rds("snapshot", "holdfast-0192")),
+        ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-drill-1")),
+        ("rds:DeleteDBInstance", rds("db", "holdfast-drill-1")),
+    ],
+)
+def test_stacks_of_one_account_leave_one_another_alone(stack, action, resource):
+    assert len(who_may(stack, action, resource)) == 1
+    assert who_may(stack, action, resource, vault="another") == set()
+
+
+@pytest.mark.parametrize("machine", ["RestoreTenant", "RunItem"])
+def test_only_the_operator_starts_machines(stack, machine):
+    assert who_may(stack, "states:StartExecution", stack.arn(machine)) == {"operator"}
+
+
+@pytest.mark.parametrize(
+    "action, expected",
+    [
+        ("dynamodb:GetItem", set(FUNCTIONS)),
+        ("dynamodb:PutItem", set(FUNCTIONS)),
+        ("dynamodb:Query", set(FUNCTIONS)),
+        ("dynamodb:DeleteItem", set()),
+        ("dynamodb:DeleteTable", set()),
+        ("dynamodb:UpdateTable", set()),
+        ("dynamodb:Scan", set()),
+        ("dynamodb:UpdateContinuousBackups", set()),
+    ],
+)
+def test_the_catalog_is_written_but_never_shortened(stack, action, expected):
+    assert who_may(stack, action, stack.arn("Catalog")) == expected
+
+
+def test_the_deny_of_tenants_secrets_outlives_a_wider_grant(template):
+    statements = template["Resources"]["ExportRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    statements.append({"Sid": "Planted", "Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": "*"})
+    assert who_may(Stack(template), "secretsmanager:GetSecretValue", secret("platform/tenants/acme/api")) == set()
+    assert who_may(Stack(template), "secretsmanager:GetSecretValue", secret("somebody/elses")) == {"export"}
+
+
+def test_a_boundary_given_is_put_on_every_role(transformed, stack):
+    arn = "arn:aws:iam::111122223333:policy/boundary"
+    bounded = iam.roles(Stack(transformed, PermissionsBoundaryArn=arn))
+    assert {name: role.get("PermissionsBoundary") for name, role in bounded.items()} == dict.fromkeys(bounded, arn)
+    assert not any("PermissionsBoundary" in role for role in iam.roles(stack).values())
+
+
+def test_services_assume_their_roles_for_this_stack_only(stack):
+    for name, role in iam.roles(stack).items():
+        if name in iam.function_roles(stack):
+            continue
+        (statement,) = iam.statements(role["AssumeRolePolicyDocument"])
+        conditions = {key: value for block in statement["Condition"].values() for key, value in block.items()}
+        assert conditions["aws:SourceAccount"] == ACCOUNT, name
+        assert "holdfast" in conditions["aws:SourceArn"], name
+
+
+def test_plain_http_reaches_neither_topic_nor_queue(stack):
+    for action, resource in [("sns:Publish", stack.arn("AlertTopic")), ("sqs:SendMessage", stack.arn("FailedInvocations"))]:
+        assert iam.allowed(stack, "ExportRole", action, resource)
+        assert not iam.allowed(stack, "ExportRole", action, resource, {"aws:SecureTransport": "false"})

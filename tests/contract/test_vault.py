@@ -1,0 +1,175 @@
+"""The vault's bucket: what is stored cannot be lost, overwritten, read by the wrong function or left unencrypted."""
+
+import iam
+import pytest
+from cloudformation import Stack
+
+OBJECT = "v1/t/vt_0192/packs/pk_0192"
+DEDUP_SECRET = "v1/t/vt_0192/keys/dedup"
+CREATE = {"s3:if-none-match": "*"}
+
+
+def bucket_problems(stack: Stack) -> list[str]:
+    resource = stack.resources["VaultBucket"]
+    bucket = resource["Properties"]
+    encryption = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]["ServerSideEncryptionByDefault"]
+    retention = bucket.get("ObjectLockConfiguration", {}).get("Rule", {}).get("DefaultRetention", {})
+    expected = {
+        "survives the stack": resource.get("DeletionPolicy") == resource.get("UpdateReplacePolicy") == "Retain",
+        "keeps versions": bucket.get("VersioningConfiguration") == {"Status": "Enabled"},
+        "locks objects": bucket.get("ObjectLockEnabled") is True,
+        "locks them from the start": retention.get("Mode") in ("GOVERNANCE", "COMPLIANCE") and int(retention.get("Days", 0)) >= 1,
+        "encrypts under its own key": encryption == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": stack.arn("StorageKey")},
+        "is never public": set(bucket.get("PublicAccessBlockConfiguration", {}).values()) == {True}
+        and len(bucket["PublicAccessBlockConfiguration"]) == 4,
+        "has no ACLs": bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}],
+        "expires nothing by age": "LifecycleConfiguration" not in bucket,
+    }
+    return [what for what, holds in expected.items() if not holds]
+
+
+def test_the_bucket_keeps_what_it_is_given(stack):
+    assert bucket_problems(stack) == []
+
+
+@pytest.mark.parametrize(
+    "damage, found",
+    [
+        (lambda r: r.pop("DeletionPolicy"), "survives the stack"),
+        (lambda r: r["Properties"].pop("VersioningConfiguration"), "keeps versions"),
+        (lambda r: r["Properties"].update(ObjectLockEnabled=False), "locks objects"),
+        (lambda r: r["Properties"].pop("ObjectLockConfiguration"), "locks them from the start"),
+        (
+            lambda r: r["Properties"]["BucketEncryption"]["ServerSideEncryptionConfiguration"][0][
+                "ServerSideEncryptionByDefault"
+            ].update(SSEAlgorithm="AES256"),
+            "encrypts under its own key",
+        ),
+        (lambda r: r["Properties"]["PublicAccessBlockConfiguration"].update(RestrictPublicBuckets=False), "is never public"),
+        (lambda r: r["Properties"].update(LifecycleConfiguration={"Rules": []}), "expires nothing by age"),
+    ],
+)
+def test_a_weaker_bucket_is_noticed(template, damage, found):
+    damage(template["Resources"]["VaultBucket"])
+    assert bucket_problems(Stack(template)) == [found]
+
+
+def put(stack: Stack, create_only: bool = True, **headers: str) -> bool:
+    context = {f"s3:x-amz-server-side-encryption{name.replace('_', '-')}": value for name, value in headers.items()}
+    if create_only:
+        context |= CREATE
+    return iam.allowed(stack, "ExportRole", "s3:PutObject", f"{stack.arn('VaultBucket')}/{OBJECT}", context)
+
+
+def test_a_write_is_encrypted_under_the_buckets_key_or_refused(stack):
+    key = stack.arn("StorageKey")
+    assert put(stack), "left to the bucket"
+    assert put(stack, **{"": "aws:kms", "_aws_kms_key_id": key}), "spelt out"
+    assert not put(stack, **{"": "AES256"}), "S3's own encryption"
+    assert not put(stack, **{"": "aws:kms"}), "S3's managed key"
+    assert not put(stack, **{"": "aws:kms", "_aws_kms_key_id": stack.arn("AlertKey")}), "another key"
+    assert not put(stack, _customer_algorithm="AES256"), "the caller's key"
+
+
+def test_a_write_that_could_hide_an_object_is_refused(stack, template):
+    assert put(stack)
+    assert not put(stack, create_only=False)
+    policy = template["Resources"]["VaultBucketPolicy"]["Properties"]["PolicyDocument"]
+    policy["Statement"] = [statement for statement in policy["Statement"] if statement["Sid"] != "NothingIsOverwritten"]
+    assert put(Stack(template), create_only=False)
+
+
+@pytest.mark.parametrize(
+    "sid, headers",
+    [
+        ("OnlyKmsEncryption", {"": "AES256", "_aws_kms_key_id": "the key"}),
+        ("OnlyTheStorageKey", {"": "aws:kms", "_aws_kms_key_id": "arn:aws:kms:eu-central-1:111122223333:key/other"}),
+        ("NoManagedKey", {"": "aws:kms"}),
+        ("NoCallersKey", {"_customer_algorithm": "AES256"}),
+    ],
+)
+def test_each_refusal_of_the_bucket_policy_is_needed(template, sid, headers):
+    policy = template["Resources"]["VaultBucketPolicy"]["Properties"]["PolicyDocument"]
+    policy["Statement"] = [statement for statement in policy["Statement"] if statement["Sid"] != sid]
+    damaged = Stack(template)
+    headers = {name: damaged.arn("StorageKey") if value == "the key" else value for name, value in headers.items()}
+    assert put(damaged, **headers)
+
+
+def test_plain_http_is_refused(stack, template):
+    def plain(stack):
+        resource = f"{stack.arn('VaultBucket')}/{OBJECT}"
+        return iam.allowed(stack, "RestoreRole", "s3:GetObject", resource, {"aws:SecureTransport": "false"})
+
+    assert not plain(stack)
+    policy = template["Resources"]["VaultBucketPolicy"]["Properties"]["PolicyDocument"]
+    policy["Statement"] = [statement for statement in policy["Statement"] if statement["Sid"] != "OnlyOverTls"]
+    assert plain(Stack(template))
+
+
+OF_OBJECTS = ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention", "s3:PutObjectRetention"]
+OF_THE_BUCKET = ["s3:DeleteBucket", "s3:PutBucketPolicy", "s3:PutBucketVersioning", "s3:PutLifecycleConfiguration"]
+
+
+def deletions(stack: Stack) -> list[tuple[str, str]]:
+    bucket = stack.arn("VaultBucket")
+    ways = [(action, f"{bucket}/{OBJECT}") for action in OF_OBJECTS] + [(action, bucket) for action in OF_THE_BUCKET]
+    return [
+        (role, action) for role in iam.roles(stack) for action, resource in ways if iam.allowed(stack, role, action, resource)
+    ]
+
+
+def test_no_role_deletes_or_unlocks_anything_in_the_vault(stack):
+    assert deletions(stack) == []
+
+
+@pytest.mark.parametrize("action", ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention", "s3:*"])
+def test_the_bucket_policy_holds_against_a_role_that_was_given_too_much(template, action):
+    for role in iam.function_roles(Stack(template)):
+        iam.plant(template, role, action)
+    # Without the right to bypass, retention can only be put further off.
+    assert {action for _, action in deletions(Stack(template))} <= {"s3:PutObjectRetention"}
+
+
+def test_a_role_that_may_delete_is_noticed(template):
+    policy = template["Resources"]["VaultBucketPolicy"]["Properties"]["PolicyDocument"]
+    policy["Statement"] = [statement for statement in policy["Statement"] if statement["Sid"] != "FunctionsDeleteNothing"]
+    iam.plant(template, "RetentionRole", "s3:DeleteObject")
+    assert ("RetentionRole", "s3:DeleteObject") in deletions(Stack(template))
+
+
+ACCESS = {
+    "snapshot": set(),
+    "retention": set(),
+    "reconcile": set(),
+    "operator": set(),
+    "export": {"put", "get dedup"},
+    "verify": {"get", "get dedup"},
+    "restore": {"put", "get", "get dedup"},
+}
+
+
+def access(stack: Stack, function: str) -> set[str]:
+    bucket, role = stack.arn("VaultBucket"), f"{function.capitalize()}Role"
+    outside = [
+        action for action in ("s3:GetObject", "s3:PutObject") if iam.allowed(stack, role, action, f"{bucket}/elsewhere/x", CREATE)
+    ]
+    return {
+        name
+        for name, action, key in [
+            ("put", "s3:PutObject", OBJECT),
+            ("get", "s3:GetObject", OBJECT),
+            ("get dedup", "s3:GetObject", DEDUP_SECRET),
+        ]
+        if iam.allowed(stack, role, action, f"{bucket}/{key}", CREATE)
+    } | set(outside)
+
+
+@pytest.mark.parametrize("function, expected", ACCESS.items())
+def test_functions_read_and_write_what_they_must_and_export_reads_no_pack(stack, function, expected):
+    assert access(stack, function) == expected
+
+
+def test_an_export_that_reads_packs_is_noticed(template):
+    iam.plant(template, "ExportRole", "s3:GetObject")
+    assert "get" in access(Stack(template), "export")

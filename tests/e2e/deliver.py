@@ -1,0 +1,36 @@
+"""What starts functions, as schedules, runbooks and operators send it, and waiting for what comes of it."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from slots import as_text
+from stack import FunctionError
+
+STEP_SECONDS = 0.2
+
+
+def tick(rule: str, slot) -> dict:
+    """What a schedule sends: the rule, and the instant it was due."""
+    return {"tick": {"rule": rule, "scheduled_time": slot if isinstance(slot, str) else as_text(slot)}}
+
+
+def export_item(tenant: str, requested_at: str) -> dict:
+    """What asks for an export of one tenant by hand."""
+    return {"item": {"tenant": tenant, "requested_at": requested_at}}
+
+
+def refusal(stack, function: str, event) -> FunctionError:
+    """The error with which a function refuses an event; fails if it takes the event."""
+    with pytest.raises(FunctionError) as refused:
+        stack.invoke(function, event)
+    return refused.value
+
+
+def wait_until(what: str, look: Callable, seconds: float):
+    """Waits for a truth and returns it."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
+        time.sleep(STEP_SECONDS)
+    return found

@@ -1,0 +1,38 @@
+"""Every sample in events/ is an event that its function takes, so none of them can rot."""
+
+import json
+
+import pytest
+from paths import ROOT
+from stack import FunctionError
+
+SAMPLES = sorted((ROOT / "events").glob("*.json"))
+RDS_TAKEN_BY = {"snapshot": "snapshot", "instance": "verify"}
+
+
+def function_of(sample) -> str:
+    """The function a sample is for: `tick-export` and `item-export` are export's, `operator-run` is operator's."""
+    kind, _, rest = sample.stem.partition("-")
+    if kind == "operator":
+        return kind
+    return RDS_TAKEN_BY[rest] if kind == "rds" else rest.split("-")[0]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
+def test_a_sample_event_is_taken_by_its_function(sample, stack, backed_up, with_snapshots, saved):
+    try:
+        answer = stack.invoke(function_of(sample), json.loads(sample.read_text()))
+    except FunctionError as error:
+        # It may name what does not exist here; it may not be misread.
+        assert error.error_type.startswith("Unknown"), error
+    else:
+        if sample.stem.startswith("operator-"):
+            code = json.loads(answer["body"]).get("error", {}).get("code", "Unknown…")
+            assert answer["statusCode"] == 200 or code.startswith("Unknown"), answer
+    stack.wait_until_idle()
+    saved.assert_back(backed_up.tenant("acme"))
+
+
+def test_there_is_a_sample_for_every_function():
+    functions = {path.name for path in (ROOT / "functions").iterdir() if path.is_dir()}
+    assert {function_of(sample) for sample in SAMPLES} == functions

@@ -1,0 +1,78 @@
+"""What an operator does with `holdfast`, typed through the real command, its JSON answers parsed.
+
+Every call names the operator; two of them are needed for a restore.
+"""
+
+import json
+from dataclasses import dataclass
+
+ASKS, APPROVES = "ops-ana", "ops-ben"
+COMMAND_SECONDS = 600
+
+
+class Refused(Exception):
+    """The command ended with an error; carries its exit status and what it said."""
+
+    def __init__(self, command: str, status: int, said: str):
+        super().__init__(f"`holdfast {command}` ended with {status}: {said.strip()}")
+        self.status, self.said = status, said.strip()
+
+
+@dataclass
+class Console:
+    """The `holdfast` command on one stack."""
+
+    stack: object
+
+    def run(self, *arguments: str, user: str = ASKS) -> dict:
+        """Runs one command as one operator and returns its JSON answer, or raises Refused."""
+        done = self.stack.cli("--output", "json", *arguments, user=user, timeout=COMMAND_SECONDS)
+        if done.returncode:
+            raise Refused(" ".join(arguments), done.returncode, f"{done.stderr}\n{done.stdout}")
+        return json.loads(done.stdout)
+
+    def table(self, *arguments: str, user: str = ASKS) -> str:
+        """Runs one command and returns what a person would see."""
+        done = self.stack.cli(*arguments, user=user, timeout=COMMAND_SECONDS)
+        if done.returncode:
+            raise Refused(" ".join(arguments), done.returncode, f"{done.stderr}\n{done.stdout}")
+        return done.stdout
+
+    def points(self, tenant: str | None = None) -> list[dict]:
+        """The recovery points, of one tenant or of all."""
+        return self.run("points", *(["--tenant", tenant] if tenant else []))["points"]
+
+    def available(self, tenant: str) -> list[dict]:
+        """The recovery points of the tenant's database that can be restored."""
+        return [point for point in self.points(tenant) if point["kind"] == "database" and point["state"] == "available"]
+
+    def newest(self, tenant: str) -> dict:
+        """The tenant's newest available recovery point, by its scheduled time."""
+        return max(self.available(tenant), key=lambda point: point["scheduled_time"])
+
+    def request(self, tenant: str, reason: str, point: str | None = None, user: str = ASKS) -> str:
+        """Asks for a restore; returns the id of the request."""
+        which = ["--point", point] if point else []
+        return self.run("restore", "request", "--tenant", tenant, *which, "--reason", reason, user=user)["request"]
+
+    def preview(self, request: str, user: str = ASKS) -> dict:
+        """Waits until a request can be approved and returns its preview."""
+        answer = self.run("restore", "preview", request, user=user)
+        if answer["state"] == "failed":
+            raise Refused(f"restore preview {request}", 0, json.dumps(answer["error"]))
+        return answer["preview"]
+
+    def approve(self, request: str, digest: str | None = None, user: str = APPROVES) -> dict:
+        """Approves a request as the given operator: the preview of that digest, or whichever there is."""
+        agreed = ["--digest", digest] if digest else ["--yes"]
+        return self.run("restore", "approve", request, *agreed, user=user)
+
+    def watch(self, request: str, user: str = ASKS) -> dict:
+        """Waits until a request is carried out; raises Refused unless it was proven."""
+        return self.run("restore", "watch", request, user=user)
+
+    def restore(self, tenant: str, reason: str = "a test", point: str | None = None) -> dict:
+        """The whole way of a restore: asked by one operator, previewed, approved by another, carried out."""
+        request = self.request(tenant, reason, point)
+        self.approve(request, self.preview(request)["digest"])
+        return self.watch(request)

@@ -1,0 +1,107 @@
+"""IAM: who may do what, and who is believed to be whom."""
+
+import json
+import urllib.error
+import urllib.request
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from probes import expect, probe, refused
+from stack import REGION
+
+WRONG_SECRET = "not-the-secret-of-this-key"
+
+
+@probe("iam-default-deny", "A user may do nothing that no policy allows")
+def default_deny(account):
+    s3, _ = account.user_with("s3", {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"})
+    refused("AccessDenied", s3.put_object, Bucket=account.bucket, Key="denied", Body=b"")
+
+
+@probe("iam-policy-variables")
+def policy_variables(account):
+    mine = f"arn:aws:s3:::{account.bucket}/${{aws:username}}/*"
+    s3, name = account.user_with("s3", {"Effect": "Allow", "Action": "s3:PutObject", "Resource": mine})
+    s3.put_object(Bucket=account.bucket, Key=f"{name}/mine", Body=b"")
+    refused("AccessDenied", s3.put_object, Bucket=account.bucket, Key="another/theirs", Body=b"")
+
+
+@probe("iam-kms-encryption-context")
+def encryption_context(account):
+    kms, _ = account.user_with("kms", {
+        "Effect": "Allow", "Action": ["kms:Encrypt", "kms:Decrypt"], "Resource": account.key,
+        "Condition": {
+            "StringEquals": {"kms:EncryptionContext:purpose": "dedup"},
+            "ForAllValues:StringEquals": {"kms:EncryptionContextKeys": ["purpose", "tenant"]},
+        },
+    })
+    allowed = {"purpose": "dedup", "tenant": "t"}
+    blob = kms.encrypt(KeyId=account.key, Plaintext=b"x" * 32, EncryptionContext=allowed)["CiphertextBlob"]
+    kms.decrypt(CiphertextBlob=blob, EncryptionContext=allowed)
+    for context in ({"purpose": "content"}, {"purpose": "dedup", "extra": "x"}, {}):
+        refused("AccessDeniedException", kms.encrypt, KeyId=account.key, Plaintext=b"x", EncryptionContext=context)
+
+
+@probe("iam-s3-write-conditions")
+def write_conditions(account):
+    s3, _ = account.user_with("s3", {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "*"}, {
+        "Effect": "Deny", "Action": "s3:PutObject", "Resource": "*", "Condition": {
+            "StringNotEqualsIfExists": {"s3:x-amz-server-side-encryption-aws-kms-key-id": account.key},
+        },
+    })
+    encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": account.key}
+    s3.put_object(Bucket=account.bucket, Key="ours", Body=b"", **encryption)
+    other = account.client("kms").create_key()["KeyMetadata"]["Arn"]
+    encryption["SSEKMSKeyId"] = other
+    refused("AccessDenied", s3.put_object, Bucket=account.bucket, Key="theirs", Body=b"", **encryption)
+
+
+@probe("iam-only-the-stack-root")
+def only_the_stack_root(account):
+    for key in ("test", "123456789012"):
+        refused("InvalidAccessKeyId", account.client_with("s3", key, "test").list_buckets)
+
+
+@probe("iam-signatures", "A request signed with another secret, or by an unknown key, is refused")
+def signatures(account):
+    key, _ = account.stack.credentials("ops-ana")
+    refused("SignatureDoesNotMatch", account.client_with("s3", key, WRONG_SECRET).list_buckets)
+    refused("InvalidAccessKeyId", account.client_with("s3", "AKIA0000000000000000", WRONG_SECRET).list_buckets)
+
+
+@probe("lambda-url-signatures", "Function URLs with AWS_IAM refuse the unsigned, the wrongly signed and the not permitted")
+def url_signatures(account):
+    key, secret = account.stack.credentials("ops-ana")
+    stranger, _ = account.user_with("iam", {"Effect": "Allow", "Action": "s3:*", "Resource": "*"})
+    own = stranger._request_signer._credentials
+    for credentials in (None, (key, WRONG_SECRET), ("AKIA0000000000000000", secret), (own.access_key, own.secret_key)):
+        expect(call_url(account, {}, credentials)[0], 403, f"the status for {credentials and credentials[0]}")
+
+
+@probe("lambda-url-identity")
+def url_identity(account):
+    status, event = call_url(account, {"hello": "ä"}, account.stack.credentials("ops-ben"))
+    expect(status, 200, "the status")
+    caller = event["requestContext"]["authorizer"]["iam"]
+    user = account.client("iam").get_user(UserName="ops-ben")["User"]
+    expect(caller["userArn"], user["Arn"], "userArn")
+    expect((caller["userId"], caller["callerId"]), (user["UserId"], user["UserId"]), "userId and callerId")
+    expect(json.loads(event["body"]), {"hello": "ä"}, "the body")
+    expect(event["rawPath"], "/v1/probe", "the path")
+
+
+def call_url(account, body: dict, credentials: tuple[str, str] | None) -> tuple[int, dict | None]:
+    """Posts to the function URL, signed or not; returns status and answer."""
+    data = json.dumps(body, ensure_ascii=False).encode()
+    url = account.outputs["OperatorUrl"] + "v1/probe"
+    request = AWSRequest("POST", url, data=data, headers={"Content-Type": "application/json"})
+    if credentials:
+        SigV4Auth(Credentials(*credentials), "lambda", REGION).add_auth(request)
+    try:
+        sent = urllib.request.Request(url, data=data, headers=dict(request.headers.items()), method="POST")
+        with urllib.request.urlopen(sent, timeout=30) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, None

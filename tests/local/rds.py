@@ -1,0 +1,245 @@
+"""The RDS API over real PostgreSQL: moto answers the calls, `pghost` does what they ask.
+
+moto keeps the records (instances, snapshots, tags, filters). Every state that takes time
+on RDS takes visible time here, the work happens in the background, and its end is told
+to EventBridge in the shape RDS uses. What moto gets wrong for this purpose is corrected
+in the methods below, each with its reason.
+"""
+
+import contextvars
+import datetime
+import os
+import secrets
+import time
+from collections.abc import Callable
+
+from moto.core.responses import PaginatedResult
+from moto.rds import models, responses
+from moto.server import create_backend_app
+
+from pghost import PostgresHost
+
+ENGINE = "postgres"
+WORK_IN_PROGRESS = ("creating", "deleting", "starting", "stopping")
+
+Tell = Callable[[object, str], None]
+"""Publishes what happened to a resource: (resource, event name of `rds_events`)."""
+
+_origin: contextvars.ContextVar[tuple | None] = contextvars.ContextVar("origin", default=None)
+"""Where the instance now being created comes from: None, ("snapshot", arn) or ("time", arn, seconds)."""
+
+
+class PostgresBackend(models.RDSBackend):
+    """moto's RDS records with running servers behind them."""
+
+    __module__ = models.__name__  # moto finds the URL table of a backend by its module
+    host: PostgresHost
+    tell: Tell
+    transition_seconds: float = 1.0
+    server_version: str = "15.0"
+
+    # Instances ---------------------------------------------------------------
+
+    def create_db_instance(self, db_kwargs):
+        origin = _origin.get()
+        if db_kwargs.get("engine") != ENGINE or db_kwargs.get("db_cluster_identifier"):
+            raise models.InvalidParameterValue(f"The local stack only has plain instances of engine {ENGINE}.")
+        if "master_user_password" not in db_kwargs and not origin:
+            raise models.InvalidParameterValue("The parameter MasterUserPassword must be provided.")
+        db_kwargs["engine_version"] = self.server_version
+        instance = super().create_db_instance(db_kwargs)
+        # moto gives every instance the same resource id.
+        instance.dbi_resource_id = "db-" + secrets.token_hex(13).upper()
+        self._run(instance, "creating", self._launcher(instance, origin, db_kwargs), _created_event(origin))
+        return instance
+
+    def restore_db_instance_from_db_snapshot(self, from_snapshot_id, overrides):
+        snapshot = self.get_db_snapshot(from_snapshot_id)
+        if snapshot.status != "available":
+            raise models.RDSClientError(
+                "InvalidDBSnapshotState", f"Snapshot {snapshot.resource_id} is in the state {snapshot.status}."
+            )
+        with _coming_from("snapshot", snapshot.arn):
+            return super().restore_db_instance_from_db_snapshot(from_snapshot_id, _not_protected(overrides))
+
+    def restore_db_instance_to_point_in_time(self, source_db_identifier, target_db_identifier, overrides):
+        source = self.describe_db_instances(source_db_identifier)[0]
+        if not self.host.restorable(source.arn):
+            raise models.RDSClientError(
+                "PointInTimeRestoreNotEnabled", f"{source_db_identifier} keeps no automated backups."
+            )
+        with _coming_from("time", source.arn, _unix_seconds(overrides.pop("restore_time", None))):
+            return super().restore_db_instance_to_point_in_time(
+                source_db_identifier, target_db_identifier, _not_protected(overrides)
+            )
+
+    def modify_db_instance(self, db_instance_identifier, db_kwargs):
+        instance = super().modify_db_instance(db_instance_identifier, db_kwargs)
+        if password := db_kwargs.get("master_user_password"):
+            self.host.submit(
+                instance.arn, self.host.set_password, instance.arn, instance.master_username, password
+            ).result()
+        return instance
+
+    def delete_db_instance(self, db_instance_identifier, **options):
+        instance = self._ready(db_instance_identifier, "available", "stopped", "failed")
+        deleted = super().delete_db_instance(db_instance_identifier, **options)
+        # moto forgets the record at once; RDS shows it as `deleting` until it is gone.
+        self.databases[db_instance_identifier] = instance
+
+        def remove():
+            self.host.delete(instance.arn)
+            self.databases.pop(db_instance_identifier, None)
+
+        self._run(deleted, "deleting", remove, "instance deleted", then="deleted")
+        return deleted
+
+    def stop_db_instance(self, db_instance_identifier, db_snapshot_identifier=None):
+        instance = super().stop_db_instance(db_instance_identifier, db_snapshot_identifier)
+        self._run(instance, "stopping", lambda: self.host.stop(instance.arn), "instance stopped", then="stopped")
+        return instance
+
+    def start_db_instance(self, db_instance_identifier):
+        instance = super().start_db_instance(db_instance_identifier)
+        self._run(instance, "starting", lambda: self.host.start(instance.arn), "instance started")
+        return instance
+
+    # Snapshots ---------------------------------------------------------------
+
+    def create_db_snapshot(self, db_instance_identifier, db_snapshot_identifier, **options):
+        instance = self._ready(db_instance_identifier, "available")
+        snapshot = super().create_db_snapshot(db_instance_identifier, db_snapshot_identifier, **options)
+        snapshot.percent_progress = 0
+        self._run(
+            snapshot, "creating", lambda: self.host.snapshot(instance.arn, snapshot.arn), "snapshot created",
+            queue=instance.arn,
+        )
+        return snapshot
+
+    def copy_db_snapshot(self, source_db_snapshot_identifier, target_db_snapshot_identifier, **options):
+        source = self.get_db_snapshot(source_db_snapshot_identifier)
+        copy = super().copy_db_snapshot(source_db_snapshot_identifier, target_db_snapshot_identifier, **options)
+        copy.source_db_snapshot_identifier = source.arn
+        copy.percent_progress = 0
+        self._run(copy, "creating", lambda: self.host.copy_snapshot(source.arn, copy.arn), "snapshot created")
+        return copy
+
+    def delete_db_snapshot(self, db_snapshot_identifier):
+        snapshot = super().delete_db_snapshot(db_snapshot_identifier)
+        self._run(
+            snapshot, "deleting", lambda: self.host.delete_snapshot(snapshot.arn), "snapshot deleted", then="deleted"
+        )
+        return snapshot
+
+    def _validate_kms_key(self, kms_key_id):
+        return kms_key_id  # the keys are in the emulator's KMS, not in moto's
+
+    # Background work ---------------------------------------------------------
+
+    def _ready(self, identifier, *states):
+        instance = self.describe_db_instances(identifier)[0]
+        if instance.status not in states:
+            raise models.RDSClientError(
+                "InvalidDBInstanceState", f"Instance {identifier} is not in the state {' or '.join(states)}."
+            )
+        return instance
+
+    def _launcher(self, instance, origin, db_kwargs):
+        host = self.host
+
+        def launch():
+            match origin:
+                case None:
+                    instance.port = host.create(
+                        instance.arn, instance.master_username, db_kwargs["master_user_password"], instance.db_name,
+                        backups=bool(instance.backup_retention_period),
+                    )
+                case ("snapshot", snapshot):
+                    instance.port = host.restore(snapshot, instance.arn)
+                case ("time", source, seconds):
+                    instance.port = host.restore_to_time(source, instance.arn, seconds)
+
+        return launch
+
+    def _run(self, resource, doing, work, event, then="available", queue=None):
+        """Shows `doing` while the work runs (for a visible time), then `then` or `failed`."""
+        resource.status = doing
+        host, tell, least_seconds = self.host, self.tell, self.transition_seconds
+
+        def run():
+            started = time.monotonic()
+            try:
+                work()
+            except Exception as error:
+                resource.status = "failed"
+                print(f"RDS: {doing} {resource.arn} failed: {error}", flush=True)
+                tell(resource, "instance failed" if isinstance(resource, models.DBInstance) else "snapshot failed")
+                return
+            time.sleep(max(0.0, least_seconds - (time.monotonic() - started)))
+            resource.status = then
+            if isinstance(resource, models.DBSnapshot):
+                resource.percent_progress = 100
+            tell(resource, event)
+
+        host.submit(queue or resource.arn, run)
+
+
+class _coming_from:
+    """Tells `create_db_instance`, which moto's restores call, what it restores."""
+
+    def __init__(self, *origin):
+        self.origin = origin
+
+    def __enter__(self):
+        self.token = _origin.set(self.origin)
+
+    def __exit__(self, *_):
+        _origin.reset(self.token)
+
+
+def application(host: PostgresHost, tell: Tell, server_version: str):
+    """moto's RDS as a WSGI application with the given servers behind it."""
+    PostgresBackend.host = host
+    PostgresBackend.tell = staticmethod(tell)
+    PostgresBackend.server_version = server_version
+    PostgresBackend.transition_seconds = float(os.environ.get("HOLDFAST_LOCAL_RDS_SECONDS", "1"))
+    models.rds_backends.backend = PostgresBackend
+    models.DBInstance.save_automated_backup = lambda self: None
+    models.DBInstance.endpoint = property(_endpoint)
+    responses.RDSResponse.describe_db_snapshots = _paged(responses.RDSResponse.describe_db_snapshots)
+    return create_backend_app("rds")
+
+
+def _endpoint(instance):
+    # RDS shows no endpoint before the instance can be reached.
+    if instance.status in WORK_IN_PROGRESS or instance.status == "failed":
+        return None
+    return {"Address": "localhost", "Port": instance.port, "HostedZoneId": "Z1RLNUO7B9Q6NB"}
+
+
+def _paged(describe):
+    """moto answers all snapshots at once; RDS honours MaxRecords and Marker."""
+
+    def paged(self):
+        return PaginatedResult(describe(self).result)
+
+    return paged
+
+
+def _created_event(origin):
+    return {"snapshot": "instance restored", "time": "instance restored to time"}[origin[0]] if origin else \
+        "instance created"
+
+
+def _not_protected(overrides):
+    # moto copies the protection of the source; RDS restores without it unless asked.
+    overrides.setdefault("deletion_protection", False)
+    return overrides
+
+
+def _unix_seconds(when) -> float | None:
+    if when is None:
+        return None
+    if isinstance(when, str):
+        when = datetime.datetime.fromisoformat(when.replace("Z", "+00:00"))
+    return (when if when.tzinfo else when.replace(tzinfo=datetime.timezone.utc)).timestamp()

@@ -1,0 +1,26 @@
+"""Which instants a rule of the plan stands for, worked out without Holdfast's code."""
+
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+
+def last_slots(plan: dict, rule_id: str, count: int = 1, now: datetime | None = None) -> list[datetime]:
+    """The newest `count` scheduled instants of a rule that have passed, the newest first, in UTC."""
+    rule = next(rule for rule in plan["rules"] if rule["id"] == rule_id)
+    zone = ZoneInfo(plan["time_zone"])
+    local_now = (now or datetime.now(timezone.utc)).astimezone(zone)
+    schedule = rule["schedule"]
+    if "hourly_at_minute" in schedule:
+        latest = local_now.replace(minute=schedule["hourly_at_minute"], second=0, microsecond=0)
+        candidates = (latest.astimezone(timezone.utc) - timedelta(hours=hours) for hours in range(count + 1))
+    else:
+        hour, minute = map(int, schedule["daily_at"].split(":"))
+        today = local_now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+        # Subtracting days from a zoned time keeps the wall clock, as the schedule does.
+        candidates = ((today - timedelta(days=days)).astimezone(timezone.utc) for days in range(count + 1))
+    return [slot for slot in candidates if slot <= local_now][:count]
+
+
+def as_text(moment: datetime) -> str:
+    """An instant as events spell it."""
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
