@@ -18,6 +18,9 @@ import paths
 
 def main() -> int:
     options = _parse()
+    # The account of whoever starts this must be out of reach.
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
     try:
         if options.verb != "down":
             bootstrap.enter_environment()
@@ -40,11 +43,14 @@ def _parse() -> argparse.Namespace:
     demo = verb("demo", run_demo, "back up, destroy, restore and prove tenants, with commentary")
     demo.add_argument("--keep", action="store_true", help="leave the stack running afterwards")
     test = verb("test", run_tests, "all tests: Rust, template contract, stack and end to end")
-    test.add_argument("arguments", nargs=argparse.REMAINDER, help="given to pytest (then Rust's tests are left out)")
+    test.epilog = "Further arguments are given to pytest; Rust's tests are then left out."
     verb("up", run_up, "start the stack with the example platform and leave it running")
     verb("down", run_down, "end the stack that `up` or `demo --keep` left running")
     verb("conformance", run_conformance, "compare the emulator, as it comes and corrected, with AWS's rules")
-    return parser.parse_args()
+    options, options.arguments = parser.parse_known_args()
+    if options.arguments and options.verb != "test":
+        parser.error(f"unknown arguments for {options.verb}: {' '.join(options.arguments)}")
+    return options
 
 
 def run_demo(options) -> int:
@@ -101,6 +107,7 @@ def run_down(options) -> int:
         while _started(kept["pid"]) == kept["started"]:
             time.sleep(0.1)
     paths.KEPT.unlink(missing_ok=True)
+    print("the stack is down")
     return 0
 
 

@@ -328,7 +328,8 @@ class Stack:
 
     def cli(self, *arguments: str, user: str = OPERATORS[0], **options) -> subprocess.CompletedProcess:
         """Runs the `holdfast` command as an operator; output is captured as text."""
-        environment = {**os.environ, **self.env(user), "HOLDFAST_OPERATOR_URL": self.outputs["OperatorUrl"]}
+        own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        environment = {**own, **self.env(user), "HOLDFAST_OPERATOR_URL": self.outputs["OperatorUrl"]}
         return subprocess.run(
             [paths.BINARIES / "holdfast", *arguments], env=environment, text=True, capture_output=True, **options
         )

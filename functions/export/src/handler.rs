@@ -78,7 +78,7 @@ async fn report(
                 services.all_clear(AlertClass::RunFailed, &item.to_string()).await?;
                 made.push(point.to_string());
             }
-            Ok(Made::Already(_)) => already += 1,
+            Ok(Made::Already) => already += 1,
             Err(report) => failed.push((item, report)),
         }
     }

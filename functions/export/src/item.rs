@@ -35,7 +35,7 @@ pub(crate) enum Made {
     /// This run made and published its recovery point.
     New(RecoveryPointId),
     /// An earlier delivery had.
-    Already(RecoveryPointId),
+    Already,
 }
 
 impl fmt::Display for Item {
@@ -55,7 +55,7 @@ impl Item {
         };
         let held = match services.catalog.take_slot(&slot, services.fresh.run_id(), services.clock.now()).await? {
             Taken::Held(held) => held,
-            Taken::Done(point) => return Ok(Made::Already(point.id)),
+            Taken::Done(_) => return Ok(Made::Already),
         };
         let span = tracing::info_span!(
             "export", tenant.id = %self.tenant.id, run.id = %held.value.run, recovery_point.id = %held.value.id, kind = self.kind.name()

@@ -238,8 +238,8 @@ impl Instances {
             .set_db_instance_class(settings.class)
             .set_db_subnet_group_name(settings.subnet_group)
             .set_vpc_security_group_ids(Some(settings.security_groups).filter(|groups| !groups.is_empty()))
-            .set_db_parameter_group_name(settings.parameter_groups.into_iter().next())
-            .set_option_group_name(settings.option_groups.into_iter().next())
+            .set_db_parameter_group_name(custom(settings.parameter_groups))
+            .set_option_group_name(custom(settings.option_groups))
             .set_ca_certificate_identifier(settings.ca_certificate)
             .enable_iam_database_authentication(settings.iam_authentication)
             .publicly_accessible(false)
@@ -279,6 +279,11 @@ impl Instances {
             }
         }
     }
+}
+
+/// The first group that somebody made. RDS's own defaults are chosen by RDS, and cannot be asked for in every account.
+fn custom(groups: Vec<String>) -> Option<String> {
+    groups.into_iter().find(|group| !group.starts_with("default.") && !group.starts_with("default:"))
 }
 
 fn to_tags(tags: &Tags) -> Vec<Tag> {

@@ -87,7 +87,9 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// No connection, or it broke.
-    #[error("{place} did not answer while {doing}; check that the instance is available and reachable from this function's network")]
+    #[error(
+        "{place} did not answer while {doing}; check that the instance is available and reachable from this function's network"
+    )]
     Unreachable {
         /// Where.
         place: Place,
@@ -109,7 +111,9 @@ pub enum SourceError {
         source: PgFailure,
     },
     /// The server's certificate does not hold.
-    #[error("{place} does not prove its identity; check that {ca_file} is the CA bundle of its instance class and that the host name is the endpoint's")]
+    #[error(
+        "{place} does not prove its identity; check that {ca_file} is the CA bundle of its instance class and that the host name is the endpoint's"
+    )]
     Certificate {
         /// Where.
         place: Place,
@@ -169,13 +173,17 @@ pub enum SourceError {
         remedy: String,
     },
     /// The live data is not what was previewed.
-    #[error("the tenant's live data in {place} changed since the preview; make a new request, so that what is approved is what happens")]
+    #[error(
+        "the tenant's live data in {place} changed since the preview; make a new request, so that what is approved is what happens"
+    )]
     Drifted {
         /// Where.
         place: Place,
     },
     /// What was restored is not what the recovery point recorded.
-    #[error("what was restored in {place} differs from the recovery point: {what}; the live data is as it was unless this says otherwise: {state}")]
+    #[error(
+        "what was restored in {place} differs from the recovery point: {what}; the live data is as it was unless this says otherwise: {state}"
+    )]
     Mismatch {
         /// Where.
         place: Place,
@@ -212,7 +220,9 @@ pub enum SourceError {
         said: String,
     },
     /// `pg_dump` or `pg_restore` cannot be used at all.
-    #[error("{tool} cannot be used: {what}; set HOLDFAST_PG_BIN to the folder of PostgreSQL client programs no older than the server")]
+    #[error(
+        "{tool} cannot be used: {what}; set HOLDFAST_PG_BIN to the folder of PostgreSQL client programs no older than the server"
+    )]
     ToolUnusable {
         /// Its path.
         tool: String,
@@ -240,7 +250,9 @@ pub enum SourceError {
         source: serde_json::Error,
     },
     /// The register query does not give a register.
-    #[error("the register query does not work on {place}; it must return tenant_id, layout, database_id, database_name, schema_name, criticality, time_zone, status and created_at")]
+    #[error(
+        "the register query does not work on {place}; it must return tenant_id, layout, database_id, database_name, schema_name, criticality, time_zone, status and created_at"
+    )]
     Register {
         /// Where.
         place: Place,
@@ -268,7 +280,8 @@ impl SourceError {
             "42501" if said.summary.contains("row-level security") => Self::Refused {
                 place,
                 what: format!("{doing}: {}", said.summary),
-                remedy: "make Holdfast's account a member of the table's owner, and do not force row-level security on the owner".to_owned(),
+                remedy: "make Holdfast's account a member of the table's owner, and do not force row-level security on the owner"
+                    .to_owned(),
             },
             _ => Self::Statement { place, doing, phase, source: said },
         }

@@ -7,7 +7,12 @@ use crate::error::SourceError;
 
 /// Streams of records have one column; a JSON text never holds a raw newline or tab.
 fn header(stream: &str) -> StreamHeader {
-    StreamHeader { name: stream.to_owned(), digest_name: stream.to_owned(), columns: vec!["record".to_owned()], key_columns: Vec::new() }
+    StreamHeader {
+        name: stream.to_owned(),
+        digest_name: stream.to_owned(),
+        columns: vec!["record".to_owned()],
+        key_columns: Vec::new(),
+    }
 }
 
 /// Writes records, sorted, as one stream.
@@ -19,8 +24,8 @@ pub(crate) async fn write<T: Serialize + Ord>(
     records.sort();
     sink.begin_stream(header(stream)).await?;
     for record in &records {
-        let mut line =
-            serde_json::to_vec(record).map_err(|source| SourceError::Record { what: format!("a record of `{stream}`"), source })?;
+        let mut line = serde_json::to_vec(record)
+            .map_err(|source| SourceError::Record { what: format!("a record of `{stream}`"), source })?;
         // As COPY text spells it: these streams then obey the same rules as tables.
         if line.contains(&b'\\') {
             line = line.into_iter().flat_map(|byte| if byte == b'\\' { vec![b'\\'; 2] } else { vec![byte] }).collect();

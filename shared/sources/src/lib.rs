@@ -11,4 +11,4 @@ mod json_lines;
 pub mod media;
 pub mod postgres;
 
-pub use error::{Phase, PgFailure, Place, SourceError};
+pub use error::{PgFailure, Phase, Place, SourceError};

@@ -4,7 +4,9 @@ use domain::tenant::Layout;
 use serde::Deserialize;
 
 use super::{
-    facts::{ColumnFacts, DatabaseFacts, DatabaseProperties, ForeignKeyFacts, LeftOut, MaterialisedView, SequenceFacts, TableFacts},
+    facts::{
+        ColumnFacts, DatabaseFacts, DatabaseProperties, ForeignKeyFacts, LeftOut, MaterialisedView, SequenceFacts, TableFacts,
+    },
     ident::{Ident, QualifiedName, literal},
     inventory,
     scope::Scope,
@@ -68,7 +70,10 @@ struct Server {
 /// Everything about the scope but its rows.
 pub(crate) async fn read_facts(session: &Session, scope: &Scope) -> Result<DatabaseFacts, SourceError> {
     let server: Server = session.select_one("asking for the server's version", SERVER).await?;
-    let version_num = server.version_num.parse().map_err(|error| SourceError::answer(session.place(), "reading the server's version", error))?;
+    let version_num = server
+        .version_num
+        .parse()
+        .map_err(|error| SourceError::answer(session.place(), "reading the server's version", error))?;
     let (tables, mut left_out) = read_tables(session, scope).await?;
     left_out.extend(read_left_out_objects(session, scope).await?);
     left_out.sort();

@@ -119,7 +119,8 @@ impl Work<'_> {
     async fn compare_shapes(&self, old: &TableFacts, live: &TableFacts) -> Result<TableEffect, SourceError> {
         let mut rows = self.recorded_rows(old).await?;
         let has = |name: &super::ident::Ident| live.stored_columns().any(|column| column.name == *name);
-        let columns = list(old.stored_columns().map(|column| if has(&column.name) { column.name.to_string() } else { "NULL".to_owned() }));
+        let columns =
+            list(old.stored_columns().map(|column| if has(&column.name) { column.name.to_string() } else { "NULL".to_owned() }));
         let mut lines = Lines::of_columns(self.session, live, Placement::live(self.scope), &columns).await?;
         while let Some(batch) = lines.next().await? {
             rows.meet_all(&batch);
@@ -146,7 +147,12 @@ impl Work<'_> {
     }
 
     /// A table that the recovery point leaves out comes back empty when its database or schema is replaced as a whole.
-    async fn add_left_out(&self, live: &DatabaseFacts, tables: &mut Vec<TableEffect>, notes: &mut Vec<String>) -> Result<(), SourceError> {
+    async fn add_left_out(
+        &self,
+        live: &DatabaseFacts,
+        tables: &mut Vec<TableEffect>,
+        notes: &mut Vec<String>,
+    ) -> Result<(), SourceError> {
         #[derive(Deserialize)]
         struct Count {
             rows: u64,
@@ -251,12 +257,21 @@ mod tests {
     use super::*;
 
     fn check(key_columns: &[usize], recorded: &str, live: &str, expected: [u64; 4]) {
-        let header = vault::StreamHeader { name: "t".into(), digest_name: "t".into(), columns: Vec::new(), key_columns: key_columns.to_vec() };
+        let header = vault::StreamHeader {
+            name: "t".into(),
+            digest_name: "t".into(),
+            columns: Vec::new(),
+            key_columns: key_columns.to_vec(),
+        };
         let mut rows = Rows::new(&header);
         rows.record_all(recorded.as_bytes());
         rows.meet_all(live.as_bytes());
         let found = rows.into_effect("t");
-        assert_eq!([found.returned, found.overwritten, found.destroyed, found.unchanged], expected, "{recorded:?} against {live:?}");
+        assert_eq!(
+            [found.returned, found.overwritten, found.destroyed, found.unchanged],
+            expected,
+            "{recorded:?} against {live:?}"
+        );
     }
 
     #[test]

@@ -52,7 +52,11 @@ pub(crate) fn header(table: &TableFacts) -> StreamHeader {
 pub(crate) fn tenant_value(place: &Place, scope: &Scope, table: &TableFacts) -> Result<(String, String), SourceError> {
     let column = scope.tenant_column.as_ref().and_then(|name| table.columns.iter().find(|column| column.name == *name));
     let Some(column) = column else {
-        return Err(SourceError::refused(place, format!("{} has no tenant column", table.name), "add the column or move the table"));
+        return Err(SourceError::refused(
+            place,
+            format!("{} has no tenant column", table.name),
+            "add the column or move the table",
+        ));
     };
     let plain = column.type_name.split('(').next().unwrap_or_default();
     let type_name = match plain {
@@ -96,7 +100,12 @@ impl<'a> Lines<'a> {
     }
 
     /// Starts reading the given expressions over a table's columns.
-    pub(crate) async fn of_columns(session: &'a Session, table: &TableFacts, at: Placement<'_>, columns: &str) -> Result<Self, SourceError> {
+    pub(crate) async fn of_columns(
+        session: &'a Session,
+        table: &TableFacts,
+        at: Placement<'_>,
+        columns: &str,
+    ) -> Result<Self, SourceError> {
         let query = query(session.place(), table, at, columns)?;
         let copy = session.copy_out(format!("reading {}", table.name), &format!("COPY ({query}) TO STDOUT")).await?;
         Ok(Self { copy, place: session.place(), pending: Vec::with_capacity(BATCH_BYTES * 2) })

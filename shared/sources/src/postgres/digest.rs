@@ -91,8 +91,12 @@ pub(crate) fn differences(found: &[StreamSummary], manifest: &Manifest) -> Vec<S
         let name = &stream.header.name;
         match found.iter().find(|table| table.name == *name) {
             None => lines.push(format!("{name} is missing")),
-            Some(table) if table.rows != stream.rows => lines.push(format!("{name} has {} rows instead of {}", table.rows, stream.rows)),
-            Some(table) if table.digest != stream.digest => lines.push(format!("{name} has other content in its {} rows", table.rows)),
+            Some(table) if table.rows != stream.rows => {
+                lines.push(format!("{name} has {} rows instead of {}", table.rows, stream.rows))
+            }
+            Some(table) if table.digest != stream.digest => {
+                lines.push(format!("{name} has other content in its {} rows", table.rows))
+            }
             Some(_) => {}
         }
     }

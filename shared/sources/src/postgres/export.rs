@@ -26,12 +26,21 @@ struct Snapshot {
 ///
 /// # Errors
 /// If the scope cannot be read completely, by name of what cannot be. The writer is then of no use any more.
-pub async fn export(endpoint: &Endpoint, tools: &Tools, scope: &Scope, writer: &mut PointWriter) -> Result<DatabaseFacts, SourceError> {
+pub async fn export(
+    endpoint: &Endpoint,
+    tools: &Tools,
+    scope: &Scope,
+    writer: &mut PointWriter,
+) -> Result<DatabaseFacts, SourceError> {
     let endpoint = endpoint.with_database(scope.database.as_str());
     let session = Session::open(&endpoint, Phase::Reading).await?;
     if !catalog::is_there(&session, scope).await? {
         let schema = scope.schema.as_ref().map(ToString::to_string).unwrap_or_default();
-        return Err(SourceError::refused(session.place(), format!("schema {schema} does not exist"), "check the tenant register"));
+        return Err(SourceError::refused(
+            session.place(),
+            format!("schema {schema} does not exist"),
+            "check the tenant register",
+        ));
     }
     consistent::begin(&session, scope).await?;
     let mut facts = catalog::read_facts(&session, scope).await?;

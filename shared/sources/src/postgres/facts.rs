@@ -227,6 +227,8 @@ pub struct InventoryEntry {
     pub kind: String,
     /// Its identity, qualified and quoted.
     pub identity: String,
+    /// The schema it is in, or is.
+    pub schema: Ident,
     /// Its owner, for kinds that have one of their own.
     pub owner: Option<String>,
     /// Its grants as `grantee:privilege`, sorted; none when they are the default ones.
@@ -270,10 +272,12 @@ impl DatabaseFacts {
     pub fn roles(&self) -> std::collections::BTreeSet<&str> {
         let grants = self.properties.grants.iter().flatten().filter_map(|grant| grant.grantee.as_deref());
         let settings = self.properties.settings.iter().filter_map(|(role, _)| role.as_deref());
-        let defaults = self.default_grants.iter().flat_map(|default| [Some(default.role.as_str()), default.grant.grantee.as_deref()]);
+        let defaults =
+            self.default_grants.iter().flat_map(|default| [Some(default.role.as_str()), default.grant.grantee.as_deref()]);
         let owners = self.inventory.iter().filter_map(|entry| entry.owner.as_deref());
         let inventory = self.inventory.iter().flat_map(|entry| entry.grants.iter().flatten());
-        let granted = inventory.filter_map(|grant| grant.rsplit_once(':').map(|(grantee, _)| grantee)).filter(|name| !name.is_empty());
+        let granted =
+            inventory.filter_map(|grant| grant.rsplit_once(':').map(|(grantee, _)| grantee)).filter(|name| !name.is_empty());
         std::iter::once(self.properties.owner.as_str())
             .chain(self.schema_owner.as_deref())
             .chain(grants)

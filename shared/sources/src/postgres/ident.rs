@@ -29,7 +29,11 @@ impl Ident {
     /// If it is empty, longer than [`Ident::BYTES_MAX`] bytes, or contains NUL.
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidIdent> {
         let text = text.into();
-        if (1..=Self::BYTES_MAX).contains(&text.len()) && !text.contains('\0') { Ok(Self(text)) } else { Err(InvalidIdent { text }) }
+        if (1..=Self::BYTES_MAX).contains(&text.len()) && !text.contains('\0') {
+            Ok(Self(text))
+        } else {
+            Err(InvalidIdent { text })
+        }
     }
 
     /// The name without quotes.

@@ -66,7 +66,7 @@ pub(crate) async fn read(session: &Session, scope: &Scope) -> Result<Vec<Invento
         })
         .collect();
     let sql = format!(
-        "SELECT i.type AS kind, i.identity, CASE WHEN o.owner IS NOT NULL THEN pg_get_userbyid(o.owner) END AS owner,
+        "SELECT i.type AS kind, i.identity, n.nspname AS schema, CASE WHEN o.owner IS NOT NULL THEN pg_get_userbyid(o.owner) END AS owner,
             (SELECT json_agg(g.text ORDER BY g.text) FROM (
                 SELECT CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee) ELSE '' END || ':' || a.privilege_type
                     || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END COLLATE \"C\" AS text
@@ -123,7 +123,10 @@ pub(crate) fn differences(expected: &[InventoryEntry], found: &[InventoryEntry])
         }
     }
     lines.extend(
-        found.iter().filter(|entry| !expected_keys.contains(&key(entry))).map(|entry| format!("{} {} is surplus", entry.kind, entry.identity)),
+        found
+            .iter()
+            .filter(|entry| !expected_keys.contains(&key(entry)))
+            .map(|entry| format!("{} {} is surplus", entry.kind, entry.identity)),
     );
     lines
 }

@@ -26,8 +26,8 @@ pub use digest::{LiveDigest, digest};
 pub use endpoint::{Endpoint, Password};
 pub use export::export;
 pub use facts::{
-    ColumnFacts, DatabaseFacts, DatabaseProperties, DefaultGrant, ExtensionFacts, ForeignKeyFacts, Grant, Identity, InventoryEntry, LeftOut,
-    MaterialisedView, SequenceFacts, TableFacts,
+    ColumnFacts, DatabaseFacts, DatabaseProperties, DefaultGrant, ExtensionFacts, ForeignKeyFacts, Grant, Identity,
+    InventoryEntry, LeftOut, MaterialisedView, SequenceFacts, TableFacts,
 };
 pub use ident::{Ident, QualifiedName};
 pub use register::read_register;

@@ -76,7 +76,8 @@ async fn refuse_extension_data(session: &Session, facts: &DatabaseFacts) -> Resu
     if facts.extensions.is_empty() {
         return Ok(());
     }
-    let sql = "SELECT e.extname AS extension, format('%I.%I', n.nspname, c.relname) AS table, coalesce(condition, '') AS condition
+    let sql =
+        "SELECT e.extname AS extension, format('%I.%I', n.nspname, c.relname) AS table, coalesce(condition, '') AS condition
         FROM pg_extension e CROSS JOIN unnest(e.extconfig, e.extcondition) AS config(relation, condition)
         JOIN pg_class c ON c.oid = config.relation JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')";
     let tables: Vec<ConfigTable> = session.select("listing extensions' configuration tables", sql).await?;
@@ -85,7 +86,11 @@ async fn refuse_extension_data(session: &Session, facts: &DatabaseFacts) -> Resu
         let found: Vec<Named> = session.select(format!("looking for rows in {}", config.table), &sql).await?;
         if !found.is_empty() {
             let what = format!("extension `{}` keeps rows of its users in {}", config.extension, config.table);
-            return Err(SourceError::refused(session.place(), what, "remove these rows, or protect this database by snapshots only"));
+            return Err(SourceError::refused(
+                session.place(),
+                what,
+                "remove these rows, or protect this database by snapshots only",
+            ));
         }
     }
     Ok(())
@@ -109,14 +114,20 @@ fn refuse_references_to_left_out(session: &Session, facts: &DatabaseFacts) -> Re
 }
 
 async fn check_schema(session: &Session, scope: &Scope, facts: &DatabaseFacts) -> Result<(), SourceError> {
-    let outward = |key: &&super::facts::ForeignKeyFacts| scope.schema.as_ref() == Some(&key.table.schema) && key.referenced.schema != key.table.schema;
+    let outward = |key: &&super::facts::ForeignKeyFacts| {
+        scope.schema.as_ref() == Some(&key.table.schema) && key.referenced.schema != key.table.schema
+    };
     if let Some(key) = facts.foreign_keys.iter().find(outward) {
         let what = format!("foreign key {} of {} leads out of the tenant's schema to {}", key.name, key.table, key.referenced);
         return Err(SourceError::refused(session.place(), what, "keep what a tenant needs inside its schema"));
     }
     if let Some(extension) = facts.extensions.iter().find(|extension| scope.schema.as_ref() == Some(&extension.schema)) {
         let what = format!("extension {} is installed in the tenant's schema", extension.name);
-        return Err(SourceError::refused(session.place(), what, "move it with ALTER EXTENSION … SET SCHEMA, because it belongs to all tenants"));
+        return Err(SourceError::refused(
+            session.place(),
+            what,
+            "move it with ALTER EXTENSION … SET SCHEMA, because it belongs to all tenants",
+        ));
     }
     let sql = format!(
         "SELECT format('%I.%I and %I.%I', n.nspname, c.relname, pn.nspname, p.relname) AS name
@@ -150,7 +161,11 @@ async fn check_pool(session: &Session, scope: &Scope, facts: &DatabaseFacts) -> 
         let found: Vec<Named> = session.select(format!("reading the tenant id as a value of {}", table.name), &sql).await?;
         if found.is_empty() {
             let what = format!("tenant id `{}` is spelt differently in {}", scope.tenant, table.name);
-            return Err(SourceError::refused(session.place(), what, "spell tenant ids in the register as the tenant column prints them"));
+            return Err(SourceError::refused(
+                session.place(),
+                what,
+                "spell tenant ids in the register as the tenant column prints them",
+            ));
         }
     }
     let tenant_column = scope.tenant_column.as_ref().map_or("''".to_owned(), |column| literal(column.as_str()));

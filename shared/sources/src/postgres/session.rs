@@ -3,12 +3,12 @@
 use std::{fmt::Display, pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use futures::{SinkExt, StreamExt};
+use futures::{SinkExt, StreamExt, stream::Fuse};
 use serde::de::DeserializeOwned;
 use tokio_postgres::{Client, Config, CopyInSink, config::SslMode, types::ToSql};
 
 use super::{endpoint::Endpoint, tls};
-use crate::error::{Phase, PgFailure, Place, SourceError};
+use crate::error::{PgFailure, Phase, Place, SourceError};
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,7 +67,9 @@ impl Session {
         let (client, connection) = match connected {
             Ok(Ok(pair)) => pair,
             Ok(Err(error)) => return Err(connect_error(endpoint, phase, error)),
-            Err(elapsed) => return Err(SourceError::Unreachable { place, doing: "connecting".to_owned(), source: Box::new(elapsed) }),
+            Err(elapsed) => {
+                return Err(SourceError::Unreachable { place, doing: "connecting".to_owned(), source: Box::new(elapsed) });
+            }
         };
         // Ends by itself when the client is dropped; errors reach the client's own calls.
         tokio::spawn(connection);
@@ -152,7 +154,7 @@ impl Session {
     pub(crate) async fn copy_out(&self, doing: impl Display, sql: &str) -> Result<CopyOut<'_>, SourceError> {
         let doing = doing.to_string();
         let stream = self.client.copy_out(sql).await.map_err(|error| self.error(&doing, error))?;
-        Ok(CopyOut { session: self, doing, stream: Box::pin(stream) })
+        Ok(CopyOut { session: self, doing, stream: Box::pin(stream.fuse()) })
     }
 
     /// Starts a `COPY … FROM STDIN`.
@@ -167,7 +169,8 @@ impl Session {
 pub(crate) struct CopyOut<'a> {
     session: &'a Session,
     doing: String,
-    stream: Pin<Box<tokio_postgres::CopyOutStream>>,
+    // Fused: asking again after the end would read the next message of the protocol as data.
+    stream: Pin<Box<Fuse<tokio_postgres::CopyOutStream>>>,
 }
 
 impl CopyOut<'_> {

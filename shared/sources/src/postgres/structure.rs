@@ -17,7 +17,9 @@ fn describe(table: &TableFacts) -> String {
     let columns: Vec<_> = table
         .columns
         .iter()
-        .map(|column| format!("{} {} {} {} {:?}", column.name, column.type_name, column.not_null, column.generated, column.identity))
+        .map(|column| {
+            format!("{} {} {} {} {:?}", column.name, column.type_name, column.not_null, column.generated, column.identity)
+        })
         .collect();
     format!("{} ({}) key ({})", table.name, columns.join(", "), super::ident::list(&table.key))
 }
@@ -49,7 +51,12 @@ fn table_differences(recorded: &TableFacts, live: &TableFacts) -> Vec<String> {
         }
     }
     let is_new = |name: &super::ident::Ident| !recorded.columns.iter().any(|column| column.name == *name);
-    lines.extend(live.columns.iter().filter(|column| is_new(&column.name)).map(|column| format!("{} gained column {}", live.name, column.name)));
+    lines.extend(
+        live.columns
+            .iter()
+            .filter(|column| is_new(&column.name))
+            .map(|column| format!("{} gained column {}", live.name, column.name)),
+    );
     if lines.is_empty() && recorded.columns.iter().map(|column| &column.name).ne(live.columns.iter().map(|column| &column.name)) {
         lines.push(format!("{} has its columns in another order", live.name));
     }

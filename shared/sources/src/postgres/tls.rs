@@ -11,7 +11,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::error::SourceError;
 
 pub(crate) fn connector(ca_file: &Path) -> Result<MakeRustlsConnect, SourceError> {
-    let unusable = |source: Box<dyn std::error::Error + Send + Sync>| SourceError::CaBundle { ca_file: ca_file.display().to_string(), source };
+    let unusable = |source: Box<dyn std::error::Error + Send + Sync>| SourceError::CaBundle {
+        ca_file: ca_file.display().to_string(),
+        source,
+    };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca_file).map_err(|error| unusable(Box::new(error)))? {
         let certificate = certificate.map_err(|error| unusable(Box::new(error)))?;

@@ -101,7 +101,8 @@ fn is_replayed(line: &str, made: &MadeBeforehand<'_>) -> Result<bool, String> {
     if !ALLOWED.iter().any(|kind| is(kind)) {
         return Err(entry.escape_debug().to_string());
     }
-    let made_schema = made.schema.is_some_and(|schema| entry.strip_prefix("SCHEMA - ").is_some_and(|rest| is_named(rest, schema)));
+    let made_schema =
+        made.schema.is_some_and(|schema| entry.strip_prefix("SCHEMA - ").is_some_and(|rest| is_named(rest, schema)));
     let made_extension =
         made.extensions.iter().any(|name| entry.strip_prefix("EXTENSION - ").is_some_and(|rest| is_named(rest, name)));
     Ok(!made_schema && !made_extension)

@@ -57,7 +57,8 @@ impl Tools {
     pub(crate) async fn check_version(&self, server_version_num: u32) -> Result<String, SourceError> {
         let tool = self.path("pg_dump");
         let unusable = |what: String| SourceError::ToolUnusable { tool: tool.display().to_string(), what };
-        let output = Command::new(&tool).arg("--version").env_clear().env("PATH", "/usr/bin:/bin").kill_on_drop(true).output().await;
+        let output =
+            Command::new(&tool).arg("--version").env_clear().env("PATH", "/usr/bin:/bin").kill_on_drop(true).output().await;
         let output = output.map_err(|error| unusable(error.to_string()))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text.split_whitespace().nth(2).unwrap_or_default().to_owned();
@@ -95,7 +96,8 @@ impl Tools {
 
     /// Lists an archive's entries, as `pg_restore --list` prints them.
     pub(crate) async fn list(&self, endpoint: &Endpoint, archive: &[u8]) -> Result<String, SourceError> {
-        let listing = self.run("pg_restore", &["--list".to_owned()], endpoint, archive, Phase::Restoring, "listing an archive").await?;
+        let listing =
+            self.run("pg_restore", &["--list".to_owned()], endpoint, archive, Phase::Restoring, "listing an archive").await?;
         String::from_utf8(listing).map_err(|error| SourceError::answer(&endpoint.place(), "listing an archive", error))
     }
 
@@ -130,7 +132,8 @@ impl Tools {
     ) -> Result<Vec<u8>, SourceError> {
         let path = self.path(tool);
         let unusable = |what: String| SourceError::ToolUnusable { tool: path.display().to_string(), what };
-        let mut child = command(&path, arguments, endpoint, &self.bin_dir).spawn().map_err(|error| unusable(error.to_string()))?;
+        let mut child =
+            command(&path, arguments, endpoint, &self.bin_dir).spawn().map_err(|error| unusable(error.to_string()))?;
         let stdin = child.stdin.take();
         let feed = async {
             if let Some(mut stdin) = stdin {
@@ -146,7 +149,8 @@ impl Tools {
             phase,
             said: format!("it did not end within {} s", TIMEOUT.as_secs()),
         };
-        let output = tokio::time::timeout(TIMEOUT, both).await.map_err(timed_out)?.map_err(|error| unusable(error.to_string()))?;
+        let output =
+            tokio::time::timeout(TIMEOUT, both).await.map_err(timed_out)?.map_err(|error| unusable(error.to_string()))?;
         if output.status.success() {
             return Ok(output.stdout);
         }

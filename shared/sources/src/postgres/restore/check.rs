@@ -26,7 +26,8 @@ pub(super) async fn check(job: &Job<'_>, staged: &Staged) -> Result<Vec<StreamSu
         refuse_foreign_rows(job, staged, &session).await?;
     }
     let mut digester = Digester::new(job.point.tenant_secret());
-    let tables = digest::digest_tables(&session, &job.facts.tables, Placement::staged(staged.schema.as_ref()), &mut digester).await?;
+    let tables =
+        digest::digest_tables(&session, &job.facts.tables, Placement::staged(staged.schema.as_ref()), &mut digester).await?;
     let mut lines = digest::differences(&tables, job.point.manifest());
     if !job.scope.is_pool() {
         for sequence in &job.facts.sequences {
@@ -39,7 +40,11 @@ pub(super) async fn check(job: &Job<'_>, staged: &Staged) -> Result<Vec<StreamSu
     if lines.is_empty() {
         return Ok(tables);
     }
-    Err(SourceError::Mismatch { place: session.place().clone(), what: summarise(&lines), state: "nothing was cut over".to_owned() })
+    Err(SourceError::Mismatch {
+        place: session.place().clone(),
+        what: summarise(&lines),
+        state: "nothing was cut over".to_owned(),
+    })
 }
 
 async fn refuse_foreign_rows(job: &Job<'_>, staged: &Staged, session: &Session) -> Result<(), SourceError> {
@@ -52,7 +57,10 @@ async fn refuse_foreign_rows(job: &Job<'_>, staged: &Staged, session: &Session) 
         let sql = format!("SELECT count(*) AS rows FROM {} WHERE ({condition}) IS NOT TRUE", placed(staged, &table.name));
         let count: Count = session.select_one(format!("looking for rows of other tenants in {}", table.name), &sql).await?;
         if count.rows > 0 {
-            let what = format!("the recovery point holds {} rows of {} that are not tenant {}'s", count.rows, table.name, job.scope.tenant);
+            let what = format!(
+                "the recovery point holds {} rows of {} that are not tenant {}'s",
+                count.rows, table.name, job.scope.tenant
+            );
             return Err(SourceError::restore_refused(session.place(), what, "choose another recovery point and report this one"));
         }
     }

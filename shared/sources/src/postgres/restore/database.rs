@@ -56,7 +56,8 @@ async fn make_extensions<'a>(job: &'a Job<'_>, endpoint: &Endpoint) -> Result<Ve
             }
             Some(available) if available.trusted => {}
             Some(_) if !matches!(extension.schema.as_str(), "public" | "pg_catalog") => {
-                let what = format!("extension {} needs rights to be made, and belongs in schema {}", extension.name, extension.schema);
+                let what =
+                    format!("extension {} needs rights to be made, and belongs in schema {}", extension.name, extension.schema);
                 return refuse(what, "keep such extensions in schema public");
             }
             Some(_) => {
@@ -83,10 +84,8 @@ pub(super) async fn cut_over(job: &Job<'_>, staged: &Staged, is_live: bool) -> R
     let (live, undo) = (&job.scope.database, &job.names.undo);
     let away = if is_live { format!("ALTER DATABASE {live} RENAME TO {undo}; ") } else { String::new() };
     let swap = format!("BEGIN; {away}ALTER DATABASE {} RENAME TO {live}; COMMIT", job.names.stage);
-    let (renaming, clearing) = (
-        Session::open(&job.maintenance(), Phase::Restoring).await?,
-        Session::open(&job.maintenance(), Phase::Restoring).await?,
-    );
+    let (renaming, clearing) =
+        (Session::open(&job.maintenance(), Phase::Restoring).await?, Session::open(&job.maintenance(), Phase::Restoring).await?);
     // The rename holds off new connections and waits a few seconds for old ones to go; ending them meanwhile makes it certain, and
     // a crash at any point leaves either both databases as they were or both renamed.
     let swapped = tokio::select! {

@@ -10,10 +10,15 @@ use super::{
     },
     Job, Staged,
 };
-use crate::error::{Phase, PgFailure, Place, SourceError};
+use crate::error::{PgFailure, Phase, Place, SourceError};
 
 /// Replays the recovery point's definitions of one section.
-pub(super) async fn definitions(job: &Job<'_>, staged: &Staged, section: Section, made: &MadeBeforehand<'_>) -> Result<(), SourceError> {
+pub(super) async fn definitions(
+    job: &Job<'_>,
+    staged: &Staged,
+    section: Section,
+    made: &MadeBeforehand<'_>,
+) -> Result<(), SourceError> {
     let archive = job.point.blob(section.blob_name()).await?;
     archive_entries(job, staged, section, &archive, made).await
 }

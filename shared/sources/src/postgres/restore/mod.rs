@@ -129,7 +129,11 @@ fn sequences_kept_up(recorded: &DatabaseFacts, live: &DatabaseFacts) -> bool {
     recorded.sequences.iter().all(|sequence| {
         let found = live.sequences.iter().find(|other| other.name == sequence.name);
         found.is_some_and(|found| {
-            let ahead = if sequence.increment < 0 { sequence.last_value - found.last_value } else { found.last_value - sequence.last_value };
+            let ahead = if sequence.increment < 0 {
+                sequence.last_value - found.last_value
+            } else {
+                found.last_value - sequence.last_value
+            };
             ahead > 0 || ahead == 0 && (found.is_called || !sequence.is_called)
         })
     })

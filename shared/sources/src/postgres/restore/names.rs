@@ -34,7 +34,11 @@ impl FromStr for RestoreId {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let fits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-        if fits { Ok(Self(text.to_owned())) } else { Err(format!("`{text}` is not a restore id: expected 16 hexadecimal digits")) }
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("`{text}` is not a restore id: expected 16 hexadecimal digits"))
+        }
     }
 }
 

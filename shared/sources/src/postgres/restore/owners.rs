@@ -43,13 +43,29 @@ pub(super) async fn hand_over(job: &Job<'_>, session: &Session, main_owner: &str
         if let Some(word) = word
             && found.owner.as_ref() != Some(recorded)
         {
-            let recorded = Ident::new(recorded.clone())?;
-            // An identity comes quoted and qualified from the server.
-            let sql = format!("ALTER {word} {} OWNER TO {recorded}", entry.identity);
-            session.batch(format!("giving {} {} to its owner", entry.kind, entry.identity), &sql).await?;
+            give_to(session, entry, word, &Ident::new(recorded.clone())?).await?;
         }
     }
     default_grants(job, session).await
+}
+
+/// Gives one object to its owner. The server wants an owner who could have made it there, which need not be so: the right is
+/// granted for the moment.
+async fn give_to(session: &Session, entry: &InventoryEntry, word: &str, owner: &Ident) -> Result<(), SourceError> {
+    #[derive(serde::Deserialize)]
+    struct May {
+        may: bool,
+    }
+    let (schema, owner_literal) = (&entry.schema, literal(owner.as_str()));
+    let sql = format!("SELECT has_schema_privilege({owner_literal}, {}, 'CREATE') AS may", literal(schema.as_str()));
+    let doing = format!("giving {} {} to its owner", entry.kind, entry.identity);
+    let may: May = session.select_one(&doing, &sql).await?;
+    // An identity comes quoted and qualified from the server.
+    let mut sql = format!("ALTER {word} {} OWNER TO {owner}", entry.identity);
+    if !may.may && entry.kind != "schema" {
+        sql = format!("GRANT CREATE ON SCHEMA {schema} TO {owner}; {sql}; REVOKE CREATE ON SCHEMA {schema} FROM {owner}");
+    }
+    session.batch(doing, &sql).await
 }
 
 async fn default_grants(job: &Job<'_>, session: &Session) -> Result<(), SourceError> {
@@ -115,7 +131,8 @@ fn setting_name(name: &str) -> Result<String, SourceError> {
 
 /// Settings that are lists are recorded as one text that is already quoted for a list; any other is one literal.
 fn setting_value(name: &str, value: &str) -> String {
-    const LISTS: [&str; 5] = ["search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries", "DateStyle"];
+    const LISTS: [&str; 5] =
+        ["search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries", "DateStyle"];
     if !LISTS.contains(&name) {
         return literal(value);
     }

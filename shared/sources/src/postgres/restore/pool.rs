@@ -46,8 +46,15 @@ pub(super) async fn refuse_changed_structure(job: &Job<'_>, session: &Session) -
     if structure::fingerprint(&tables) == job.facts.fingerprint {
         return Ok(());
     }
-    let what = format!("the pool's tables changed since the recovery point: {}", summarise(&structure::differences(&job.facts.tables, &tables)));
-    Err(SourceError::restore_refused(session.place(), what, "choose a newer recovery point, or bring the tables back to that shape"))
+    let what = format!(
+        "the pool's tables changed since the recovery point: {}",
+        summarise(&structure::differences(&job.facts.tables, &tables))
+    );
+    Err(SourceError::restore_refused(
+        session.place(),
+        what,
+        "choose a newer recovery point, or bring the tables back to that shape",
+    ))
 }
 
 /// The staging tables' schema, as the account that carries the restore out sees it.

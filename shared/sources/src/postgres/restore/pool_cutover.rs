@@ -86,7 +86,8 @@ impl<'a> Cutover<'a> {
         pool::refuse_changed_structure(job, session).await?;
         let live = catalog::read_facts(session, job.scope).await?;
         let stage = pool::stage_schema(job);
-        let tables = job.facts.tables.iter().map(|table| TableSql::new(session.place(), job.scope, table, stage, &job.names.undo));
+        let tables =
+            job.facts.tables.iter().map(|table| TableSql::new(session.place(), job.scope, table, stage, &job.names.undo));
         Ok(Self { job, session, live, tables: tables.collect::<Result<_, _>>()? })
     }
 
@@ -113,7 +114,8 @@ impl<'a> Cutover<'a> {
 
     async fn refuse_collisions(&self) -> Result<(), SourceError> {
         for (table, sql) in self.job.facts.tables.iter().zip(&self.tables) {
-            let count: Count = self.session.select_one(format!("looking for taken keys in {}", table.name), &sql.collisions()).await?;
+            let count: Count =
+                self.session.select_one(format!("looking for taken keys in {}", table.name), &sql.collisions()).await?;
             if count.rows > 0 {
                 let what = format!("{} keys of {} now belong to rows of other tenants", count.rows, table.name);
                 return Err(self.refusal(what, "free these keys, or restore the tenant side by side"));
@@ -133,7 +135,10 @@ impl<'a> Cutover<'a> {
             let sql = self.tables[index].foreign_references(key, condition.as_deref());
             let count: Count = self.session.select_one(format!("looking for foreign references by {}", key.name), &sql).await?;
             if count.rows > 0 {
-                let what = format!("{} rows of {} that are not this tenant's reference rows that would go, by {}", count.rows, key.table, key.name);
+                let what = format!(
+                    "{} rows of {} that are not this tenant's reference rows that would go, by {}",
+                    count.rows, key.table, key.name
+                );
                 return Err(self.refusal(what, "remove these references, or restore the tenant side by side"));
             }
         }
@@ -142,7 +147,8 @@ impl<'a> Cutover<'a> {
 
     /// The relations that may change: the tables and their partitions.
     fn relations(&self) -> String {
-        let roots: Vec<_> = self.job.facts.tables.iter().map(|table| format!("{}::regclass", literal(&table.name.to_string()))).collect();
+        let roots: Vec<_> =
+            self.job.facts.tables.iter().map(|table| format!("{}::regclass", literal(&table.name.to_string()))).collect();
         format!(
             "(SELECT root::oid FROM unnest(ARRAY[{0}]) root UNION SELECT t.relid::oid FROM unnest(ARRAY[{0}]) root, pg_partition_tree(root) t)",
             roots.join(", ")
@@ -240,7 +246,8 @@ impl<'a> Cutover<'a> {
             if sequence.increment < 0 { ("min", |value, last| value < last) } else { ("max", |value, last| value > last) };
         let staged = table.name.in_schema(&self.job.names.stage);
         let doing = format!("moving sequence {}", sequence.name);
-        let found: Extreme = self.session.select_one(&doing, &format!("SELECT {extreme}({column}) AS value FROM {staged}")).await?;
+        let found: Extreme =
+            self.session.select_one(&doing, &format!("SELECT {extreme}({column}) AS value FROM {staged}")).await?;
         let Some(value) = found.value else { return Ok(()) };
         if !is_past(value, catalog::read_sequence_value(self.session, &sequence.name).await?.0) {
             return Ok(());

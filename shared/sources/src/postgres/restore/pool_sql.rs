@@ -23,7 +23,13 @@ pub(super) struct TableSql<'a> {
 }
 
 impl<'a> TableSql<'a> {
-    pub(super) fn new(place: &Place, scope: &Scope, table: &'a TableFacts, stage: &Ident, undo: &Ident) -> Result<Self, SourceError> {
+    pub(super) fn new(
+        place: &Place,
+        scope: &Scope,
+        table: &'a TableFacts,
+        stage: &Ident,
+        undo: &Ident,
+    ) -> Result<Self, SourceError> {
         let (_, condition) = copy_out::tenant_value(place, scope, table)?;
         let only = if table.partitioned { "" } else { "ONLY " };
         let same_key: Vec<_> = table.key.iter().map(|key| format!("l.{key} = s.{key}")).collect();
@@ -63,7 +69,10 @@ impl<'a> TableSql<'a> {
 
     /// Counts staged rows whose key another tenant's row has.
     pub(super) fn collisions(&self) -> String {
-        format!("SELECT count(*) AS rows FROM {} AS s JOIN {} AS l ON {} WHERE ({}) IS NOT TRUE", self.staged, self.live, self.same_key, self.is_tenants)
+        format!(
+            "SELECT count(*) AS rows FROM {} AS s JOIN {} AS l ON {} WHERE ({}) IS NOT TRUE",
+            self.staged, self.live, self.same_key, self.is_tenants
+        )
     }
 
     /// Deletes the tenant's rows that the recovery point does not have.
@@ -102,8 +111,12 @@ impl<'a> TableSql<'a> {
     ///
     /// `referrer_is_tenants` is the condition on a referencing row `r`, or none if its table has no tenant column.
     pub(super) fn foreign_references(&self, key: &ForeignKeyFacts, referrer_is_tenants: Option<&str>) -> String {
-        let refers: Vec<_> =
-            key.columns.iter().zip(&key.referenced_columns).map(|(column, referenced)| format!("r.{column} = l.{referenced}")).collect();
+        let refers: Vec<_> = key
+            .columns
+            .iter()
+            .zip(&key.referenced_columns)
+            .map(|(column, referenced)| format!("r.{column} = l.{referenced}"))
+            .collect();
         let keeps: Vec<_> = key.referenced_columns.iter().map(|column| format!("l.{column} = s.{column}")).collect();
         let is_foreign = referrer_is_tenants.map_or_else(|| "true".to_owned(), |condition| format!("({condition}) IS NOT TRUE"));
         format!(

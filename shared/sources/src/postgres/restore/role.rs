@@ -20,7 +20,8 @@ const PASSWORD_BYTES: usize = 32;
 /// member of nothing. The server gets the password's SCRAM verifier only, so that it cannot stand in a statement log.
 pub(super) async fn create(job: &Job<'_>, session: &Session) -> Result<(String, Password), SourceError> {
     let role = &job.names.role;
-    let password = random::hex(PASSWORD_BYTES).map_err(|error| SourceError::answer(session.place(), "drawing a password", error))?;
+    let password =
+        random::hex(PASSWORD_BYTES).map_err(|error| SourceError::answer(session.place(), "drawing a password", error))?;
     let verifier = literal(&postgres_protocol::password::scram_sha_256(password.as_bytes()));
     let verb = if names::has_role(session, role).await? { "ALTER" } else { "CREATE" };
     let sql = format!(

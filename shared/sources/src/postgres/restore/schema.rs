@@ -61,7 +61,9 @@ async fn make_extensions(job: &Job<'_>, scratch: &Session) -> Result<(), SourceE
             extension.schema, extension.name
         );
         match scratch.batch(format!("making extension {}", extension.name), &sql).await {
-            Err(SourceError::Statement { source, .. }) => tracing::warn!(extension = %extension.name, %source, "extension not made"),
+            Err(SourceError::Statement { source, .. }) => {
+                tracing::warn!(extension = %extension.name, %source, "extension not made")
+            }
             other => other?,
         }
     }
@@ -74,7 +76,9 @@ async fn rename_definitions(job: &Job<'_>, scratch: &Staged, schema: &Ident) -> 
     load::definitions(job, scratch, Section::PreData, &made).await?;
     load::definitions(job, scratch, Section::PostData, &made).await?;
     let session = Session::open(&scratch.endpoint, Phase::Restoring).await?;
-    session.batch("renaming the schema in the scratch database", &format!("ALTER SCHEMA {schema} RENAME TO {}", job.names.stage)).await?;
+    session
+        .batch("renaming the schema in the scratch database", &format!("ALTER SCHEMA {schema} RENAME TO {}", job.names.stage))
+        .await?;
     let dump = |section| job.tools.dump(&scratch.endpoint, section, None, Some(&job.names.stage), Phase::Restoring);
     Ok([dump(Section::PreData).await?, dump(Section::PostData).await?])
 }

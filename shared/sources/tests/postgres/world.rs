@@ -1,0 +1,110 @@
+//! One test's database, its vault, and the recovery points in it.
+
+use std::sync::Arc;
+
+use domain::{RecoveryPointId, RunId, TenantId, VaultTenantId, plan::Exclusion, tenant::Layout};
+use sources::{
+    SourceError,
+    postgres::{
+        DatabaseFacts, Scope, export,
+        restore::{Job, RestoreId},
+    },
+};
+use uuid::Uuid;
+use vault::{ManifestRef, MemoryKeys, MemoryStore, PointReader, StreamSink, Vault};
+
+use crate::cluster::{Cluster, cluster};
+
+pub(crate) struct World {
+    pub(crate) cluster: &'static Cluster,
+    pub(crate) vault: Vault,
+    pub(crate) scope: Scope,
+    pub(crate) id: RestoreId,
+    tenant: VaultTenantId,
+    next: std::cell::Cell<u128>,
+}
+
+pub(crate) struct Point {
+    id: RecoveryPointId,
+    reference: ManifestRef,
+}
+
+pub(crate) fn scope(tenant: &str, layout: Layout) -> Scope {
+    let exclusion = Exclusion { table: "sessions".into(), reason: "transient".into() };
+    Scope::new(tenant.parse::<TenantId>().unwrap(), layout, vec![exclusion]).unwrap()
+}
+
+impl World {
+    pub(crate) fn new(tenant: &str, layout: Layout) -> Self {
+        let vault = Vault::new(Arc::new(MemoryStore::new()), Arc::new(MemoryKeys::new()), "test".parse().unwrap());
+        // Distinct in each test, because all share one server: made from what is distinct in it.
+        let number = blake3::hash(format!("{layout:?}{tenant}").as_bytes());
+        let number = u128::from_be_bytes(number.as_bytes()[..16].try_into().unwrap());
+        Self {
+            cluster: cluster(),
+            vault,
+            scope: scope(tenant, layout),
+            id: RestoreId::of(Uuid::from_u128(number)),
+            tenant: VaultTenantId::from_uuid(Uuid::from_u128(number)),
+            next: std::cell::Cell::new(number),
+        }
+    }
+
+    pub(crate) fn fresh(&self) -> Uuid {
+        self.next.set(self.next.get().wrapping_add(1));
+        Uuid::from_u128(self.next.get())
+    }
+
+    pub(crate) async fn export(&self) -> Point {
+        self.try_export(&self.scope).await.unwrap().0
+    }
+
+    pub(crate) async fn try_export(&self, scope: &Scope) -> Result<(Point, DatabaseFacts), SourceError> {
+        let id = RecoveryPointId::from_uuid(self.fresh());
+        let mut writer = self.vault.begin(self.tenant, id, RunId::from_uuid(self.fresh())).await?;
+        let facts = export(&self.cluster.master(), &self.cluster.tools(), scope, &mut writer).await?;
+        let written = writer.finish(facts.encode()?, jiff::Timestamp::UNIX_EPOCH).await?;
+        Ok((Point { id, reference: written.manifest }, facts))
+    }
+
+    pub(crate) async fn open(&self, point: &Point) -> PointReader {
+        self.vault.open(self.tenant, point.id, &point.reference).await.unwrap()
+    }
+
+    /// A copy of a recovery point whose rows are under digests that nothing can match.
+    pub(crate) async fn spoilt(&self, point: &PointReader) -> PointReader {
+        let id = RecoveryPointId::from_uuid(self.fresh());
+        let mut writer = self.vault.begin(self.tenant, id, RunId::from_uuid(self.fresh())).await.unwrap();
+        for blob in &point.manifest().blobs {
+            writer.blob(&blob.name, &point.blob(&blob.name).await.unwrap()).await.unwrap();
+        }
+        for stream in &point.manifest().streams {
+            let mut header = stream.header.clone();
+            header.digest_name.push('!');
+            writer.begin_stream(header).await.unwrap();
+            let (mut reader, mut rows) = (point.stream(&stream.header.name).await.unwrap(), Vec::new());
+            while let Some(piece) = reader.next().await.unwrap() {
+                rows.extend_from_slice(&piece);
+            }
+            writer.rows(&rows).await.unwrap();
+            writer.end_stream().await.unwrap();
+        }
+        let written = writer.finish(point.manifest().facts.clone(), jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+        self.open(&Point { id, reference: written.manifest }).await
+    }
+
+    /// Runs `work` with a job for this world's restore.
+    pub(crate) async fn restore(&self, point: &PointReader) -> Result<sources::postgres::restore::Outcome, SourceError> {
+        self.restore_as(point, &self.id).await
+    }
+
+    pub(crate) async fn restore_as(
+        &self,
+        point: &PointReader,
+        id: &RestoreId,
+    ) -> Result<sources::postgres::restore::Outcome, SourceError> {
+        let (master, tools) = (self.cluster.master(), self.cluster.tools());
+        let job = Job::new(&master, &tools, &self.scope, id, point)?;
+        sources::postgres::restore::run(&job).await
+    }
+}
