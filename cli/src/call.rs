@@ -112,7 +112,11 @@ async fn run_restore(args: &Args, operator: &Operator, restore: &Restore) -> Res
         Restore::Watch { request } => {
             let ended = watch::until_ended(operator, request).await?;
             print(args, &ended, show::request)?;
-            if ended["state"] == "proven" { Ok(()) } else { Err(Failure::NotProven(format!("restore request {request} was not carried out"))) }
+            if ended["state"] == "proven" {
+                Ok(())
+            } else {
+                Err(Failure::NotProven(format!("restore request {request} was not carried out")))
+            }
         }
         Restore::List => print(args, &operator.call("restore-list", &json!({})).await?, show::requests),
     }
@@ -127,14 +131,19 @@ async fn confirmed(operator: &Operator, request: &str, yes: bool) -> Result<Stri
         return Ok(digest);
     }
     if !std::io::stdin().is_terminal() {
-        let message = "nobody to ask: standard input is not a terminal; pass --digest of the preview that was looked at, or --yes";
+        let message =
+            "nobody to ask: standard input is not a terminal; pass --digest of the preview that was looked at, or --yes";
         return Err(Failure::Usage(message.to_owned()));
     }
     eprint!("Approve this? Type the tenant's id to agree: ");
     std::io::stderr().flush().map_err(|error| Failure::NoAnswer(error.to_string()))?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(|error| Failure::NoAnswer(error.to_string()))?;
-    if Some(answer.trim()) == waiting["tenant"].as_str() { Ok(digest) } else { Err(Failure::NotProven("not approved".to_owned())) }
+    if Some(answer.trim()) == waiting["tenant"].as_str() {
+        Ok(digest)
+    } else {
+        Err(Failure::NotProven("not approved".to_owned()))
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "this is the command's output")]

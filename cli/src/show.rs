@@ -38,14 +38,18 @@ pub(crate) fn status(answer: &Value) -> String {
 
 pub(crate) fn tenants(answer: &Value) -> String {
     let fields = ["tenant", "layout", "database", "criticality", "status", "newest", "proof"];
-    table(&fields.map(|field| if field == "newest" { "newest recovery point" } else { field }), &rows(items(answer, "tenants"), &fields))
+    table(
+        &fields.map(|field| if field == "newest" { "newest recovery point" } else { field }),
+        &rows(items(answer, "tenants"), &fields),
+    )
 }
 
 pub(crate) fn points(answer: &Value) -> String {
     let rows: Vec<Vec<String>> = items(answer, "points")
         .iter()
         .map(|point| {
-            let subject = if point["tenant"].is_null() { format!("instance {}", cell(&point["instance"])) } else { cell(&point["tenant"]) };
+            let subject =
+                if point["tenant"].is_null() { format!("instance {}", cell(&point["instance"])) } else { cell(&point["tenant"]) };
             let mut row = vec![cell(&point["id"]), subject];
             row.extend(["kind", "scheduled_time", "state", "proof", "rows", "stored_bytes"].map(|field| cell(&point[field])));
             row
@@ -78,7 +82,11 @@ pub(crate) fn request(answer: &Value) -> String {
         lines.push(format!("\npreview digest   {}", cell(&preview["digest"])));
     }
     if let Some(outcome) = answer.get("outcome") {
-        lines.push(format!("proven at        {}, {} rows match the recovery point", cell(&outcome["proven_at"]), outcome["rows"]));
+        lines.push(format!(
+            "proven at        {}, {} rows match the recovery point",
+            cell(&outcome["proven_at"]),
+            outcome["rows"]
+        ));
         lines.push(format!("took             {} ms", outcome["rto_ms"]));
         lines.push(format!("undo copy        {}", plain(&cell(&outcome["undo_copy"]))));
         lines.extend(items(outcome, "notes").iter().map(|note| format!("note: {}", plain(&cell(note)))));
@@ -118,7 +126,8 @@ pub(crate) fn retention(answer: &Value) -> String {
         .map(|decided| {
             let kept = items(decided, "decisions").iter().filter(|decision| decision["keep"] == true).count();
             let let_go = items(decided, "decisions").len() - kept;
-            let mut row: Vec<String> = ["subject", "kind", "decided_for", "applied"].iter().map(|field| cell(&decided[*field])).collect();
+            let mut row: Vec<String> =
+                ["subject", "kind", "decided_for", "applied"].iter().map(|field| cell(&decided[*field])).collect();
             row.extend([kept.to_string(), let_go.to_string()]);
             row
         })

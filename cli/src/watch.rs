@@ -36,7 +36,9 @@ async fn follow(operator: &Operator, request: &str, asks_max: u32, reached: fn(&
         state.clone_into(&mut shown);
         pause().await;
     }
-    Err(Failure::NoAnswer(format!("restore request {request} is still {shown}; look again later with `holdfast restore watch {request}`")))
+    Err(Failure::NoAnswer(format!(
+        "restore request {request} is still {shown}; look again later with `holdfast restore watch {request}`"
+    )))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a person is waiting at a terminal, and the function cannot call back")]

@@ -24,6 +24,7 @@ def main() -> int:
     try:
         if options.verb != "down":
             bootstrap.enter_environment()
+        if options.verb not in ("down", "lint"):
             bootstrap.ensure_postgres()
         return options.run(options)
     except bootstrap.NotReady as problem:
@@ -46,6 +47,7 @@ def _parse() -> argparse.Namespace:
     test.epilog = "Further arguments are given to pytest; Rust's tests are then left out."
     verb("up", run_up, "start the stack with the example platform and leave it running")
     verb("down", run_down, "end the stack that `up` or `demo --keep` left running")
+    verb("lint", run_lint, "lint the templates, the policies, the state machines and the plan")
     verb("conformance", run_conformance, "compare the emulator, as it comes and corrected, with AWS's rules")
     options, options.arguments = parser.parse_known_args()
     if options.arguments and options.verb != "test":
@@ -109,6 +111,10 @@ def run_down(options) -> int:
     paths.KEPT.unlink(missing_ok=True)
     print("the stack is down")
     return 0
+
+
+def run_lint(options) -> int:
+    return subprocess.run([sys.executable, paths.ROOT / "infra" / "lint"], cwd=paths.ROOT).returncode
 
 
 def run_conformance(options) -> int:

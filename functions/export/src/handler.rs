@@ -32,7 +32,8 @@ pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invoc
     let (items, manual) = match event {
         Event::Tick { rule, scheduled_time } => {
             let rule = plan.rule(&rule).filter(|found| found.kind == RuleKind::Export).ok_or_else(|| {
-                let message = format!("the backup plan has no export rule `{rule}`; schedules and rules must have the same names");
+                let message =
+                    format!("the backup plan has no export rule `{rule}`; schedules and rules must have the same names");
                 ErrorReport::new(ErrorCode::UnknownRule, message)
             })?;
             let register = services.register(&plan).await?;
@@ -89,7 +90,10 @@ async fn report(
         }
         let said = Said {
             summary: format!("the {item} failed: {report}"),
-            meaning: format!("tenant {} has no recovery point of {}; older ones still serve", item.tenant.id, item.scheduled_time),
+            meaning: format!(
+                "tenant {} has no recovery point of {}; older ones still serve",
+                item.tenant.id, item.scheduled_time
+            ),
             remedy: format!("mend the cause, then `holdfast run --tenant {}`", item.tenant.id),
         };
         services.raise(plan, AlertClass::RunFailed, &item.to_string(), said).await?;
@@ -104,12 +108,13 @@ async fn report(
         let message = format!("{} of {total} exports are not done; the first: {}", failed.len(), first.message);
         return Err(ErrorReport::new(first.code, message));
     }
-    let failures: Vec<Value> =
-        failed.iter().map(|(item, report)| json!({ "item": item.to_string(), "code": report.code.name(), "message": report.message })).collect();
+    let failures: Vec<Value> = failed
+        .iter()
+        .map(|(item, report)| json!({ "item": item.to_string(), "code": report.code.name(), "message": report.message }))
+        .collect();
     Ok(json!({ "items": total, "made": made, "already": already, "failed": failures }))
 }
 
 fn unknown(tenant: &TenantId) -> ErrorReport {
     ErrorReport::new(ErrorCode::UnknownTenant, format!("tenant {tenant} is not in the tenant register; see `holdfast tenants`"))
 }
-

@@ -76,7 +76,9 @@ impl Item {
                 match services.catalog.fail(held, &report, services.clock.now()).await {
                     // An heir has the slot: its outcome counts, not ours.
                     Err(error) if error.code() == ErrorCode::Fenced => {}
-                    Err(error) => tracing::warn!(%error, "the failure could not be recorded; the slot stays running until it is retried"),
+                    Err(error) => {
+                        tracing::warn!(%error, "the failure could not be recorded; the slot stays running until it is retried")
+                    }
                     Ok(()) => {}
                 }
                 Err(report)
@@ -112,7 +114,12 @@ impl Item {
         Ok(json!({ "bucket": media.bucket, "prefix": prefix }))
     }
 
-    async fn write_configuration(&self, services: &Services, plan: &Plan, writer: &mut PointWriter) -> Result<Value, ErrorReport> {
+    async fn write_configuration(
+        &self,
+        services: &Services,
+        plan: &Plan,
+        writer: &mut PointWriter,
+    ) -> Result<Value, ErrorReport> {
         let scope = plan.configuration.as_ref().ok_or_else(|| not_in_plan("configuration"))?;
         let parameters = scope.parameters.replace("{tenant}", self.tenant.id.as_str());
         let secrets = scope.secrets.replace("{tenant}", self.tenant.id.as_str());

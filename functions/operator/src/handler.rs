@@ -17,7 +17,13 @@ pub(crate) async fn handle(services: &Services, event: Event, _: &Invocation) ->
     Ok(match Box::pin(route(services, &request)).await {
         Ok(body) => json_reply(200, &body),
         Err(report) => {
-            tracing::warn!(caller = request.caller.user_arn, path = request.path, error.code = report.code.name(), "{}", report.message);
+            tracing::warn!(
+                caller = request.caller.user_arn,
+                path = request.path,
+                error.code = report.code.name(),
+                "{}",
+                report.message
+            );
             json_reply(status_of(report.code), &json!({ "error": { "code": report.code.name(), "message": report.message } }))
         }
     })
@@ -45,14 +51,18 @@ async fn route(services: &Services, request: &UrlRequest) -> Result<Value, Error
         "/v1/restore-preview" | "/v1/restore-status" => restores::show(services, body(request)?).await,
         "/v1/restore-list" => restores::list(services).await,
         "/v1/restore-approve" => restores::approve(services, &caller, body(request)?).await,
-        other => Err(ErrorReport::new(ErrorCode::MalformedEvent, format!("there is no `{other}`; see `holdfast --help` for what there is"))),
+        other => Err(ErrorReport::new(
+            ErrorCode::MalformedEvent,
+            format!("there is no `{other}`; see `holdfast --help` for what there is"),
+        )),
     }
 }
 
 fn body<T: DeserializeOwned>(request: &UrlRequest) -> Result<T, ErrorReport> {
     let text = if request.body.trim().is_empty() { "{}" } else { &request.body };
-    serde_json::from_str(text)
-        .map_err(|error| ErrorReport::new(ErrorCode::MalformedEvent, format!("the body of {} is not what it takes: {error}", request.path)))
+    serde_json::from_str(text).map_err(|error| {
+        ErrorReport::new(ErrorCode::MalformedEvent, format!("the body of {} is not what it takes: {error}", request.path))
+    })
 }
 
 fn status_of(code: ErrorCode) -> u16 {

@@ -38,7 +38,10 @@ pub(crate) struct Agreement {
 pub(crate) async fn request(services: &Services, caller: &Identity, wish: Wish) -> Result<Value, ErrorReport> {
     let reason = wish.reason.trim();
     if reason.is_empty() || reason.len() > caps::FREE_TEXT_BYTES_MAX {
-        let message = format!("a restore needs a reason of 1 to {} bytes, for the person who approves it and for the audit trail", caps::FREE_TEXT_BYTES_MAX);
+        let message = format!(
+            "a restore needs a reason of 1 to {} bytes, for the person who approves it and for the audit trail",
+            caps::FREE_TEXT_BYTES_MAX
+        );
         return Err(ErrorReport::new(ErrorCode::MalformedEvent, message));
     }
     services.tenant(&wish.tenant).await?;
@@ -53,11 +56,15 @@ pub(crate) async fn request(services: &Services, caller: &Identity, wish: Wish) 
         state: RequestState::Requested,
     };
     let id = request.id;
-    services.audit(Phase::Intent, &caller.arn, "restore.request", wish.tenant.as_str(), &format!("{id} from {}: {reason}", point.id)).await?;
+    services
+        .audit(Phase::Intent, &caller.arn, "restore.request", wish.tenant.as_str(), &format!("{id} from {}: {reason}", point.id))
+        .await?;
     let request = services.catalog.create(request).await?.value;
     // Named after the request, so a repeated start finds the runbook that is there.
     services.clients.machines().start(services.config.restore_machine()?, &id.to_string(), &json!({ "request": id })).await?;
-    services.audit(Phase::Outcome, &caller.arn, "restore.request", wish.tenant.as_str(), &format!("{id}: runbook started")).await?;
+    services
+        .audit(Phase::Outcome, &caller.arn, "restore.request", wish.tenant.as_str(), &format!("{id}: runbook started"))
+        .await?;
     Ok(shown(&request))
 }
 
@@ -72,7 +79,9 @@ async fn choose(services: &Services, wish: &Wish) -> Result<RecoveryPoint, Error
         let point = services.catalog.point(&wish.tenant, id).await?.value;
         if point.kind != Kind::Database || !point.is_usable() {
             let (kind, state, proof) = (point.kind.name(), point.state.name(), point.proof.name());
-            return Err(unusable(format!("recovery point {id} is a {kind} one, {state} and {proof}; a restore needs an available database one")));
+            return Err(unusable(format!(
+                "recovery point {id} is a {kind} one, {state} and {proof}; a restore needs an available database one"
+            )));
         }
         return Ok(point);
     }
@@ -80,7 +89,12 @@ async fn choose(services: &Services, wish: &Wish) -> Result<RecoveryPoint, Error
     let points = services.catalog.points(&subject, Some(Kind::Database), caps::LISTED_POINTS_MAX).await?;
     let until = wish.time.unwrap_or(Timestamp::MAX);
     let found = points.into_iter().map(|point| point.value).find(|point| point.is_usable() && point.scheduled_time <= until);
-    found.ok_or_else(|| unusable(format!("tenant {} has no usable recovery point at or before that time; see `holdfast points --tenant {0}`", wish.tenant)))
+    found.ok_or_else(|| {
+        unusable(format!(
+            "tenant {} has no usable recovery point at or before that time; see `holdfast points --tenant {0}`",
+            wish.tenant
+        ))
+    })
 }
 
 /// A request as it stands.
@@ -120,7 +134,9 @@ async fn approve_once(services: &Services, caller: &Identity, agreement: &Agreem
             // Perhaps this very approval is recorded and only its wake-up was lost.
             let request = services.catalog.request(agreement.request).await?.value;
             match &request.state {
-                RequestState::Approved { approval, .. } if approval.by == *caller && approval.preview_digest == agreement.preview_digest => {
+                RequestState::Approved { approval, .. }
+                    if approval.by == *caller && approval.preview_digest == agreement.preview_digest =>
+                {
                     Ok(request)
                 }
                 _ => Err(error.into()),

@@ -58,9 +58,10 @@ async fn newest_points(
     plan: &Plan,
     tenants: &[Tenant],
 ) -> Result<BTreeMap<(Subject, Kind), Timestamp>, ErrorReport> {
-    let of_tenants = tenants.iter().filter(|tenant| tenant.is_protected()).flat_map(|tenant| {
-        rpo::tenant_kinds(plan, tenant).into_iter().map(|kind| (Subject::Tenant(tenant.id.clone()), kind))
-    });
+    let of_tenants = tenants
+        .iter()
+        .filter(|tenant| tenant.is_protected())
+        .flat_map(|tenant| rpo::tenant_kinds(plan, tenant).into_iter().map(|kind| (Subject::Tenant(tenant.id.clone()), kind)));
     let of_instances = plan.snapshot_subjects().into_iter().map(|id| (Subject::Instance(id.to_owned()), Kind::Snapshot));
     let mut newest = BTreeMap::new();
     for (subject, kind) in of_tenants.chain(of_instances) {
@@ -78,15 +79,28 @@ fn alert_subject(slot: &MissedSlot) -> String {
 fn said(slot: &MissedSlot) -> Said {
     let kinds: Vec<&str> = slot.kinds.iter().map(|kind| kind.name()).collect();
     let loss = match slot.newest {
-        Some(newest) => format!("the newest recovery point is of {newest}; everything after it would be lost, against an RPO of {} minutes", slot.rpo_minutes),
+        Some(newest) => format!(
+            "the newest recovery point is of {newest}; everything after it would be lost, against an RPO of {} minutes",
+            slot.rpo_minutes
+        ),
         None => "there is no recovery point at all: everything would be lost".to_owned(),
     };
     let remedy = match &slot.subject {
-        Subject::Tenant(tenant) => format!("look for a run_failed alert of the same tenant, mend its cause, then `holdfast run --tenant {tenant}`"),
-        Subject::Instance(_) => "look for a run_failed alert of the same instance and mend its cause; the next slot tries again".to_owned(),
+        Subject::Tenant(tenant) => {
+            format!("look for a run_failed alert of the same tenant, mend its cause, then `holdfast run --tenant {tenant}`")
+        }
+        Subject::Instance(_) => {
+            "look for a run_failed alert of the same instance and mend its cause; the next slot tries again".to_owned()
+        }
     };
     Said {
-        summary: format!("{} was due at {} by rule {} and has no recovery point ({})", slot.subject, slot.due, slot.rule, kinds.join(", ")),
+        summary: format!(
+            "{} was due at {} by rule {} and has no recovery point ({})",
+            slot.subject,
+            slot.due,
+            slot.rule,
+            kinds.join(", ")
+        ),
         meaning: loss,
         remedy,
     }

@@ -73,6 +73,8 @@ fn report(request: &RestoreRequest, caught: Caught) -> ErrorReport {
         ("States.Timeout", RequestState::AwaitingApproval { .. }) => {
             ErrorReport::new(ErrorCode::ApprovalInvalid, "nobody else approved it in time; make a new request")
         }
-        (error, _) => ErrorReport::new(ErrorCode::StoreUnavailable, format!("the runbook stopped with {error}: {}", caught.cause)),
+        (error, _) => {
+            ErrorReport::new(ErrorCode::StoreUnavailable, format!("the runbook stopped with {error}: {}", caught.cause))
+        }
     }
 }

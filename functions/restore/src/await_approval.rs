@@ -18,13 +18,18 @@ pub(crate) async fn await_approval(services: &Services, id: RequestId, task_toke
 }
 
 fn said(request: &RestoreRequest, preview: &Preview) -> Said {
-    let (returned, overwritten, destroyed) = preview.tables.iter().fold((0, 0, 0), |sum, table| {
-        (sum.0 + table.returned, sum.1 + table.overwritten, sum.2 + table.destroyed)
-    });
+    let (returned, overwritten, destroyed) = preview
+        .tables
+        .iter()
+        .fold((0, 0, 0), |sum, table| (sum.0 + table.returned, sum.1 + table.overwritten, sum.2 + table.destroyed));
     let RestoreRequest { id, tenant, point, requested_by, reason, .. } = request;
     Said {
         summary: format!("{} asks to restore tenant {tenant} from recovery point {point}: {reason}", requested_by.arn),
-        meaning: format!("{returned} rows would come back, {overwritten} be overwritten, {destroyed} be destroyed; nothing happens until another person agrees"),
-        remedy: format!("look at `holdfast restore preview {id}`, then, as another person, `holdfast restore approve {id}`; without it the request lapses"),
+        meaning: format!(
+            "{returned} rows would come back, {overwritten} be overwritten, {destroyed} be destroyed; nothing happens until another person agrees"
+        ),
+        remedy: format!(
+            "look at `holdfast restore preview {id}`, then, as another person, `holdfast restore approve {id}`; without it the request lapses"
+        ),
     }
 }

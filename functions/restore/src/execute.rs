@@ -20,7 +20,10 @@ pub(crate) async fn execute(services: &Services, id: RequestId) -> Result<&'stat
     // Uses the approval up: from here on only this work goes on, and no second one can be started from it.
     let request = services.catalog.advance(id, |request| request.execute(services.clock.now())).await?.value;
     let RequestState::Executing { preview, started_at, .. } = &request.state else {
-        return Err(ErrorReport::new(ErrorCode::Fenced, format!("restore request {id} is {}; another delivery moved it on", request.state.name())));
+        return Err(ErrorReport::new(
+            ErrorCode::Fenced,
+            format!("restore request {id} is {}; another delivery moved it on", request.state.name()),
+        ));
     };
     let plan = services.plan().await?;
     let work = Work::open(services, &plan, &request).await?;
@@ -50,8 +53,14 @@ pub(crate) async fn execute(services: &Services, id: RequestId) -> Result<&'stat
         notes: proof.notes,
     };
     let said = Said {
-        summary: format!("tenant {} is restored from recovery point {}: {} rows match", request.tenant, request.point, outcome.rows),
-        meaning: format!("the live data equals the recovery point; what it replaced is kept as {}", outcome.undo_copy.as_deref().unwrap_or("nothing")),
+        summary: format!(
+            "tenant {} is restored from recovery point {}: {} rows match",
+            request.tenant, request.point, outcome.rows
+        ),
+        meaning: format!(
+            "the live data equals the recovery point; what it replaced is kept as {}",
+            outcome.undo_copy.as_deref().unwrap_or("nothing")
+        ),
         remedy: "let the tenant's users in again; drop the undo copy when nobody needs it".to_owned(),
     };
     let request = services.catalog.advance(id, |request| request.prove(outcome)).await?.value;

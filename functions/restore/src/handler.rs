@@ -26,7 +26,9 @@ pub(crate) async fn handle(services: &Services, event: Event, _: &Invocation) ->
     };
     let (request, state) = match Event::item(item)? {
         Step::Preview { request } => (request, Box::pin(preview::preview(services, request)).await?),
-        Step::AwaitApproval { request, task_token } => (request, await_approval::await_approval(services, request, task_token).await?),
+        Step::AwaitApproval { request, task_token } => {
+            (request, await_approval::await_approval(services, request, task_token).await?)
+        }
         Step::Execute { request } => (request, Box::pin(execute::execute(services, request)).await?),
         Step::Abandon { request, error } => (request, abandon::abandon(services, request, error).await?),
     };

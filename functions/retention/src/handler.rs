@@ -81,8 +81,13 @@ impl Run<'_> {
         self.tally.kept += decisions.len() - due.len();
         self.tally.due += due.len();
         self.tally.capped += decisions.iter().filter(|decision| decision.reasons.contains(&Reason::CapReached)).count();
-        let record =
-            DecisionRecord { subject: subject.clone(), kind, scheduled_time: self.scheduled_time, applied: policy.apply, decisions };
+        let record = DecisionRecord {
+            subject: subject.clone(),
+            kind,
+            scheduled_time: self.scheduled_time,
+            applied: policy.apply,
+            decisions,
+        };
         self.services.catalog.record_decision(record).await?;
         if policy.apply {
             for point in points.iter().filter(|point| due.contains(&point.value.id)) {
@@ -112,7 +117,10 @@ impl Run<'_> {
         let Self { services, plan, tally, .. } = self;
         if tally.capped > 0 {
             let said = Said {
-                summary: format!("retention would expire {} more recovery points than one run may ({})", tally.capped, plan.retention.max_expire_per_run),
+                summary: format!(
+                    "retention would expire {} more recovery points than one run may ({})",
+                    tally.capped, plan.retention.max_expire_per_run
+                ),
                 meaning: "they are kept for now; a sudden flood is often a mistake in the policy or in the clock".to_owned(),
                 remedy: "look at `holdfast retention plan --explain`; if it is right, later runs expire the rest".to_owned(),
             };

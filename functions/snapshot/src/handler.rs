@@ -47,7 +47,8 @@ async fn start_due(services: &Services, plan: &Plan, rule: &str, scheduled_time:
     let mut started = 0;
     let mut first_error = None;
     for subject in plan.snapshot_subjects() {
-        let slot = Slot { rule: rule.to_owned(), scheduled_time, subject: Subject::Instance(subject.to_owned()), kind: Kind::Snapshot };
+        let slot =
+            Slot { rule: rule.to_owned(), scheduled_time, subject: Subject::Instance(subject.to_owned()), kind: Kind::Snapshot };
         match start(services, plan, subject, &slot).await {
             Ok(true) => started += 1,
             Ok(false) => {}
@@ -97,7 +98,8 @@ async fn ask(services: &Services, name: &str, instance: &str, held: &Held) -> Re
     if found.instance == instance && found.tags.get("holdfast:point") == Some(&point) {
         return Ok(());
     }
-    let message = format!("snapshot {name} exists but is not this recovery point's; find out who made it, and delete or rename it");
+    let message =
+        format!("snapshot {name} exists but is not this recovery point's; find out who made it, and delete or rename it");
     Err(ErrorReport::new(ErrorCode::SourceRefused, message))
 }
 

@@ -46,8 +46,14 @@ pub(crate) async fn refute(
     let id = point.value.id;
     let said = Said {
         summary: format!("recovery point {id} of tenant {} is bad: {}", tenant.id, first_few(&findings)),
-        meaning: format!("a restore from it would fail or return wrong data, so none will use it; it is of {}", point.value.scheduled_time),
-        remedy: format!("back the tenant up now with `holdfast run --tenant {}`, then find out what changed the vault", tenant.id),
+        meaning: format!(
+            "a restore from it would fail or return wrong data, so none will use it; it is of {}",
+            point.value.scheduled_time
+        ),
+        remedy: format!(
+            "back the tenant up now with `holdfast run --tenant {}`, then find out what changed the vault",
+            tenant.id
+        ),
     };
     services.catalog.judge(point, Proof::Refuted { at: services.clock.now(), findings }).await?;
     services.raise(plan, AlertClass::BackupBad, &id.to_string(), said).await

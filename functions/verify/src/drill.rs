@@ -35,7 +35,12 @@ const COMPARING_AT_MOST: SignedDuration = SignedDuration::from_mins(16);
 const APPEARING_AT_MOST: SignedDuration = SignedDuration::from_hours(6);
 
 /// Begins a drill of a recovery point, or finds the one under way. Returns the clone's name.
-pub(crate) async fn begin(services: &Services, plan: &Plan, tenant: &Tenant, point: &RecoveryPoint) -> Result<String, ErrorReport> {
+pub(crate) async fn begin(
+    services: &Services,
+    plan: &Plan,
+    tenant: &Tenant,
+    point: &RecoveryPoint,
+) -> Result<String, ErrorReport> {
     let open = services.catalog.open_drills(caps::LISTED_POINTS_MAX).await?;
     if let Some(drill) = open.iter().find(|drill| drill.value.point == point.id) {
         // A beginning that was cut off between the record and the call is finished here.
@@ -43,7 +48,13 @@ pub(crate) async fn begin(services: &Services, plan: &Plan, tenant: &Tenant, poi
         return Ok(drill.value.instance.clone());
     }
     let instance = format!("holdfast-drill-{}", short_name(services.fresh.random()));
-    let drill = Drill { instance, tenant: tenant.id.clone(), point: point.id, started_at: services.clock.now(), state: DrillState::Restoring };
+    let drill = Drill {
+        instance,
+        tenant: tenant.id.clone(),
+        point: point.id,
+        started_at: services.clock.now(),
+        state: DrillState::Restoring,
+    };
     // The record first: a clone without a record would run, and cost, for ever.
     let drill = services.catalog.create(drill).await?;
     if let Err(report) = make_clone(services, plan, tenant, &drill.value).await {
@@ -58,7 +69,10 @@ async fn make_clone(services: &Services, plan: &Plan, tenant: &Tenant, drill: &D
     let database = known_database(plan, &tenant.database_id)?;
     let newest = services.catalog.newest_available(&Subject::Instance(subject.to_owned()), Kind::Snapshot).await?;
     let Some(Content::Snapshot { identifier, .. }) = newest.as_ref().and_then(|point| point.value.content()) else {
-        let message = format!("instance {} has no available snapshot to make an isolated clone from; wait for the next snapshot slot", database.instance);
+        let message = format!(
+            "instance {} has no available snapshot to make an isolated clone from; wait for the next snapshot slot",
+            database.instance
+        );
         return Err(ErrorReport::new(ErrorCode::EnvironmentBad, message));
     };
     let settings = services.clients.instances().describe(&database.instance).await?.settings;
@@ -67,7 +81,9 @@ async fn make_clone(services: &Services, plan: &Plan, tenant: &Tenant, drill: &D
         ("holdfast:vault".to_owned(), services.config.vault_id.to_string()),
     ]);
     let wanted = aws::Restoration { name: &drill.instance, snapshot: identifier, settings: &settings, tags: &tags };
-    services.audit(Phase::Intent, "verify", "drill.clone", tenant.id.as_str(), &format!("{} from {identifier}", drill.instance)).await?;
+    services
+        .audit(Phase::Intent, "verify", "drill.clone", tenant.id.as_str(), &format!("{} from {identifier}", drill.instance))
+        .await?;
     let asked = services.clients.instances().restore(&wanted).await;
     let outcome = asked.as_ref().map_or_else(ToString::to_string, |_| "accepted".to_owned());
     services.audit(Phase::Outcome, "verify", "drill.clone", tenant.id.as_str(), &outcome).await?;
@@ -115,7 +131,10 @@ async fn follow(services: &Services, drill: Versioned<Drill>) -> Result<String, 
             if now.duration_since(drill.value.started_at) < APPEARING_AT_MOST {
                 return Ok("restoring".to_owned());
             }
-            let report = ErrorReport::new(ErrorCode::EnvironmentBad, format!("the clone {} has not become available", drill.value.instance));
+            let report = ErrorReport::new(
+                ErrorCode::EnvironmentBad,
+                format!("the clone {} has not become available", drill.value.instance),
+            );
             end(services, &plan, &drill, &report).await
         }
     }

@@ -35,7 +35,9 @@ pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invoc
             let message = format!("verify has no rule `{rule}`; its schedules' ticks name `{DAILY}` and `{FOLLOW}`");
             Err(ErrorReport::new(ErrorCode::UnknownRule, message))
         }
-        Event::Rds(event) if event.source_type == RdsSource::Instance => drill::follow_one(services, &event.source_identifier).await,
+        Event::Rds(event) if event.source_type == RdsSource::Instance => {
+            drill::follow_one(services, &event.source_identifier).await
+        }
         Event::Item(item) => one(services, Event::item(item)?).await,
         other => Err(other.refused("verify", "a tick, an item or an RDS instance event").into()),
     }
@@ -83,11 +85,16 @@ async fn one(services: &Services, item: Item) -> Result<Value, ErrorReport> {
     let tenant = services.tenant(&item.tenant).await?.tenant;
     let point = services.catalog.point(&item.tenant, item.recovery_point).await?;
     if point.value.content().is_none() || point.value.kind == Kind::Snapshot {
-        let message = format!("recovery point {} is {}; only an available export can be verified", item.recovery_point, point.value.state.name());
+        let message = format!(
+            "recovery point {} is {}; only an available export can be verified",
+            item.recovery_point,
+            point.value.state.name()
+        );
         return Err(ErrorReport::new(ErrorCode::UnknownRecoveryPoint, message));
     }
     if !authentic::check(services, &plan, &tenant, &point).await? {
-        let message = format!("recovery point {} of tenant {} is damaged; an alert has the findings", item.recovery_point, item.tenant);
+        let message =
+            format!("recovery point {} of tenant {} is damaged; an alert has the findings", item.recovery_point, item.tenant);
         return Err(ErrorReport::new(ErrorCode::NotAuthentic, message));
     }
     let begun = match point.value.kind {
@@ -96,4 +103,3 @@ async fn one(services: &Services, item: Item) -> Result<Value, ErrorReport> {
     };
     Ok(json!({ "checked": 1, "bad": 0, "drill": begun }))
 }
-

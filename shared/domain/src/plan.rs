@@ -230,7 +230,11 @@ impl Plan {
     #[must_use]
     pub fn snapshot_subjects(&self) -> Vec<&str> {
         let mut instances = BTreeSet::new();
-        self.databases.iter().filter(|database| instances.insert(&database.instance)).map(|database| database.id.as_str()).collect()
+        self.databases
+            .iter()
+            .filter(|database| instances.insert(&database.instance))
+            .map(|database| database.id.as_str())
+            .collect()
     }
 
     /// The id that stands for a database's instance in snapshots.

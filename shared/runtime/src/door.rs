@@ -48,7 +48,7 @@ where
         .into());
     }
     let deps = OnceCell::new();
-    // Before the first event is asked for: this part of a cold start runs at full speed and is not billed twice.
+    // Before the first event is asked for: a cold start has its full processor until then.
     if let Err(report) = deps.get_or_try_init(|| load()).await {
         log(&report);
     }

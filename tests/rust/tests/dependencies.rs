@@ -53,7 +53,11 @@ fn dependencies_point_one_way() {
 fn only_the_aws_crate_names_the_aws_sdk() {
     for package in packages().iter().filter(|package| package["name"] != "aws") {
         for dependency in normal_dependencies(package) {
-            assert!(!dependency.starts_with("aws-sdk") && !dependency.starts_with("aws-smithy"), "{} names {dependency}", package["name"]);
+            assert!(
+                !dependency.starts_with("aws-sdk") && !dependency.starts_with("aws-smithy"),
+                "{} names {dependency}",
+                package["name"]
+            );
         }
     }
 }
@@ -63,6 +67,9 @@ fn the_domain_is_pure() {
     let packages = packages();
     let domain = packages.iter().find(|package| package["name"] == "domain").expect("the domain");
     for dependency in normal_dependencies(domain) {
-        assert!(!["tokio", "async-trait", "futures", "tracing", "rand", "reqwest"].contains(&dependency), "domain names {dependency}");
+        assert!(
+            !["tokio", "async-trait", "futures", "tracing", "rand", "reqwest"].contains(&dependency),
+            "domain names {dependency}"
+        );
     }
 }
