@@ -169,7 +169,7 @@ impl Plan {
         if self.version != 1 {
             return Err(format!("version {} is not known, 1 is", self.version));
         }
-        self.zone_or_problem()?;
+        let zone = self.zone_or_problem()?;
         let mut ids = BTreeSet::new();
         for database in &self.databases {
             TenantId::platform(&database.id).map_err(|error| error.to_string())?;
@@ -192,6 +192,12 @@ impl Plan {
                 && !(0..60).contains(&minute)
             {
                 return Err(format!("rule `{}` is due at minute {minute}: use 0 to 59", rule.id));
+            }
+            if let Some(day) = rule.schedule.skipped_day(&zone) {
+                return Err(format!(
+                    "rule `{}` is due at a time that does not exist in {} on {day}, when clocks change: choose another",
+                    rule.id, self.time_zone
+                ));
             }
         }
         let prefixes = self
@@ -276,7 +282,7 @@ mod tests {
             "register": { "database": "central", "query": "SELECT" },
             "databases": [{ "id": "central", "instance": "i", "database": "d", "secret": "s", "platform": true }],
             "media": { "bucket": "b", "prefix": "tenants/{tenant}/" },
-            "rules": [{ "id": "daily", "kind": "export", "classes": ["standard"], "schedule": { "daily_at": "02:15" }, "rpo_minutes": 1500 }],
+            "rules": [{ "id": "daily", "kind": "export", "classes": ["standard"], "schedule": { "daily_at": "03:15" }, "rpo_minutes": 1500 }],
             "retention": { "keep_all_days": 7, "daily": 14, "weekly": 8, "monthly": 12, "yearly": 3, "min_proven": 1, "max_expire_per_run": 100, "apply": false }
         })
     }
@@ -302,6 +308,10 @@ mod tests {
         check(|plan| plan["databases"] = json!([plan["databases"][0], plan["databases"][0]]), "named twice");
         check(|plan| plan["rules"][0]["classes"] = json!([]), "no class");
         check(|plan| plan["rules"][0]["schedule"] = json!({ "daily_at": "2:75" }), "2:75");
+        check(
+            |plan| plan["rules"][0]["schedule"] = json!({ "daily_at": "02:15" }),
+            "does not exist in Europe/Berlin on 2024-03-31",
+        );
         check(|plan| plan["media"]["prefix"] = json!("tenants/{tenant}"), "keep tenants apart");
         check(|plan| plan["surprise"] = json!(1), "surprise");
         check(|plan| plan["retention"]["min_proven"] = json!(0), "min_proven");

@@ -1,6 +1,10 @@
 //! When a rule is due: the same answer for the same instant, whatever the clock did in between.
 
-use jiff::{SignedDuration, Timestamp, civil::Time, tz::TimeZone};
+use jiff::{
+    SignedDuration, Timestamp,
+    civil::{Date, Time},
+    tz::{AmbiguousOffset, TimeZone},
+};
 use serde::{Deserialize, Serialize};
 
 /// How often a rule is due.
@@ -43,6 +47,27 @@ impl Schedule {
                 whole_seconds.checked_sub(SignedDuration::from_secs(since)).unwrap_or(Timestamp::MIN)
             }
         }
+    }
+
+    /// The first local day between 2024 and 2044 on which a clock change skips this schedule's time, if there is one.
+    ///
+    /// EventBridge Scheduler does not run such a slot at all (its user guide, "Daylight saving time"), so a plan with one loses a backup a year.
+    #[must_use]
+    pub fn skipped_day(self, zone: &TimeZone) -> Option<Date> {
+        let Self::DailyAt(time) = self else {
+            return None;
+        };
+        let (from, until) = (Timestamp::constant(1_704_067_200, 0), Timestamp::constant(2_335_219_200, 0));
+        let changes = zone.following(from).take_while(|change| change.timestamp() < until);
+        // A gap lies on the local day before the change, or on the one after if the clock jumps over midnight.
+        let days = changes.flat_map(|change| {
+            let before =
+                change.timestamp().saturating_sub(SignedDuration::from_secs(1)).unwrap_or(from).to_zoned(zone.clone()).date();
+            [before, change.timestamp().to_zoned(zone.clone()).date()]
+        });
+        let skips =
+            |day: &Date| matches!(zone.to_ambiguous_timestamp(day.to_datetime(time)).offset(), AmbiguousOffset::Gap { .. });
+        days.into_iter().find(skips)
     }
 
     /// The same schedule in the words of EventBridge Scheduler.
@@ -110,6 +135,22 @@ mod tests {
             assert_eq!(slots.len(), days.len(), "two slots on one day in {zone:?}");
             assert!((365..=367).contains(&slots.len()), "{} slots in {zone:?}", slots.len());
         }
+    }
+
+    #[test]
+    fn a_time_that_a_clock_change_skips_is_found_with_its_day() {
+        for (zone, time, expected) in [
+            ("Europe/Berlin", (2, 15), Some("2024-03-31")),
+            ("Europe/Berlin", (3, 15), None),
+            ("America/New_York", (2, 30), Some("2024-03-10")),
+            ("America/Santiago", (0, 30), Some("2024-09-08")),
+            ("Asia/Kolkata", (2, 15), None),
+        ] {
+            let schedule = Schedule::DailyAt(jiff::civil::time(time.0, time.1, 0, 0));
+            let day = schedule.skipped_day(&TimeZone::get(zone).unwrap()).map(|day| day.to_string());
+            assert_eq!(day.as_deref(), expected, "{zone} {time:?}");
+        }
+        assert_eq!(Schedule::HourlyAtMinute(5).skipped_day(&TimeZone::get("Europe/Berlin").unwrap()), None);
     }
 
     #[test]
