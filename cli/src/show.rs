@@ -1,8 +1,9 @@
 //! Answers as tables for people.
 
+use domain::text::plain;
 use serde_json::Value;
 
-use crate::table::{plain, table};
+use crate::table::table;
 
 /// A field as a person reads it.
 fn cell(value: &Value) -> String {

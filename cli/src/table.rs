@@ -1,5 +1,7 @@
 //! Plain aligned columns. Names in them come from tenants, so nothing in a cell may steer the terminal.
 
+use domain::text::plain;
+
 /// Lays rows out under their headings.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
@@ -14,13 +16,6 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let mut lines = vec![line(headings.to_vec())];
     lines.extend(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())));
     lines.join("\n")
-}
-
-/// The text with control characters and the ones that reorder text made visible.
-pub(crate) fn plain(text: &str) -> String {
-    let hidden =
-        |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-    text.chars().flat_map(|c| if hidden(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 #[cfg(test)]

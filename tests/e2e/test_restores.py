@@ -3,6 +3,7 @@
 import psql
 import pytest
 import saas
+from console import Refused
 from saas.load import APP_PASSWORD
 from stack import FunctionError
 
@@ -46,6 +47,24 @@ def test_in_a_pool_rows_that_were_changed_added_and_deleted_are_put_right_in_pla
         console.approve(request)
         console.watch(request)
         saved.assert_back(tenant)
+        saved.assert_others_untouched(tenant)
+
+
+def test_a_restore_that_would_collide_on_the_way_is_refused_whole_and_names_the_constraint(backed_up, console, saved, may_lose):
+    tenant = backed_up.tenant("mosaicpay")
+    with may_lose(tenant):
+        mine = f"tenant_id = {psql.literal(tenant.id)}"
+        # Every department takes another one's unique name: no order of single changes leads back.
+        psql.execute(
+            backed_up.dsn(tenant),
+            f"DELETE FROM app.attachments WHERE {mine}",
+            f"UPDATE app.departments SET name = 'on the way ' || department_id WHERE {mine}",
+            f"UPDATE app.departments SET name = 'Dept. ' || (13 - department_id) WHERE {mine}",
+        )
+        swapped = saved.differences(tenant)
+        with pytest.raises(Refused, match="departments_tenant_id_name_key"):
+            console.restore(tenant.id, "names were swapped")
+        assert saved.differences(tenant) == swapped, "a refused restore changed something"
         saved.assert_others_untouched(tenant)
 
 
@@ -106,10 +125,7 @@ def damage(platform, tenant) -> None:
         f"DELETE FROM app.orders WHERE {mine} AND order_id < 20",
         f"DELETE FROM app.audit_log WHERE {mine} AND entry_id % 100 = 7",
         f"UPDATE app.audit_log SET actor = NULL WHERE {mine} AND entry_id % 100 = 8",
-        # Swaps unique names, so that putting them back row by row collides on the way.
-        f"UPDATE app.departments SET head_id = 1013 - (head_id - 1000) WHERE {mine}",
-        "UPDATE app.departments SET name = 'Dept. ' || (13 - department_id) || CASE WHEN department_id > 6 THEN ' old' ELSE '' END "
-        f"WHERE {mine}",
+        f"UPDATE app.departments SET head_id = 1013 - (head_id - 1000), name = name || ' renamed' WHERE {mine}",
     )
 
 

@@ -28,6 +28,10 @@ WHERE c.relkind = 'r' AND n.nspname <> 'information_schema' AND n.nspname NOT LI
 AND {scope} ORDER BY 1
 """
 
+# Ordered by the whole row as text, which needs no key and no ordering of the column types. The alias must not be the
+# name of a column, or the column is what it means.
+COPY = """\\copy (SELECT * FROM {table} AS "the whole row" {only} ORDER BY "the whole row"::text COLLATE "C") TO {file}"""
+
 SEQUENCES = """
 SELECT format('SELECT %L, last_value, is_called FROM %I.%I', n.nspname || '.' || c.relname, n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S' AND {scope} ORDER BY 1
@@ -130,11 +134,8 @@ def _with_tenant_column(wanted: bool) -> str:
 
 def _save_rows(dsn: str, folder: Path, scope: str, only: str = "") -> None:
     excluded = ", ".join(psql.literal(table) for table in excluded_tables())
-    copies = "\n".join(
-        # Ordered by the whole row as text: that needs no key and no ordering of the column types.
-        f'\\copy (SELECT * FROM {table} t {only} ORDER BY t::text COLLATE "C") TO {psql.literal(str(folder / _file_name(table)))}'
-        for table in psql.lines(dsn, TABLES.format(excluded=excluded, scope=scope))
-    )
+    tables = psql.lines(dsn, TABLES.format(excluded=excluded, scope=scope))
+    copies = "\n".join(COPY.format(table=table, only=only, file=psql.literal(str(folder / _file_name(table)))) for table in tables)
     psql.run_script(dsn, f"{PINNED}\nBEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n{copies}\nCOMMIT;\n")
 
 

@@ -104,8 +104,8 @@ async fn report(
         use domain::Class::{Conflict, Throttled, Transient};
         matches!(report.code.class(), Transient | Throttled | Conflict)
     };
-    if let Some((_, first)) = failed.iter().find(|(_, report)| manual || retryable(report)) {
-        let message = format!("{} of {total} exports are not done; the first: {}", failed.len(), first.message);
+    if let Some((item, first)) = failed.iter().find(|(_, report)| manual || retryable(report)) {
+        let message = format!("{} of {total} exports are not done; the first, the {item}: {}", failed.len(), first.message);
         return Err(ErrorReport::new(first.code, message));
     }
     let failures: Vec<Value> = failed

@@ -92,7 +92,8 @@ impl Item {
         let mut facts = match self.kind {
             Kind::Database => {
                 let (endpoint, scope) = services.live(plan, &self.tenant).await?;
-                postgres::export(&endpoint, &services.tools(), &scope, &mut writer).await?.encode()?
+                let exported = postgres::export(&endpoint, &services.tools(), &scope, &mut writer).await;
+                exported.map_err(|error| located(plan, &self.tenant, error.into()))?.encode()?
             }
             Kind::Media => self.write_media(services, plan, &mut writer).await?,
             Kind::Configuration => self.write_configuration(services, plan, &mut writer).await?,
@@ -138,6 +139,17 @@ fn content(vault_tenant: domain::VaultTenantId, written: Written) -> Content {
         rows: written.rows,
         plaintext_bytes: written.plaintext_bytes,
         stored_bytes: written.stored_bytes,
+    }
+}
+
+/// Adds to a database's error what a person has to look at: the instance and the secret, which a host name does not tell.
+fn located(plan: &Plan, tenant: &Tenant, report: ErrorReport) -> ErrorReport {
+    match plan.database(&tenant.database_id) {
+        Some(database) => {
+            let message = format!("instance {}, login in secret {}: {}", database.instance, database.secret, report.message);
+            ErrorReport::new(report.code, message)
+        }
+        None => report,
     }
 }
 

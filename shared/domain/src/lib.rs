@@ -16,6 +16,7 @@ pub mod rpo;
 pub mod schedule;
 pub mod slot;
 pub mod tenant;
+pub mod text;
 
 pub use error::{Class, Coded, ErrorCode, ErrorReport};
 pub use id::{PackId, RecoveryPointId, RequestId, RunId, VaultId, VaultTenantId};

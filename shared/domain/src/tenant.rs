@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::is_hidden;
+
 /// A tenant's id as the platform's register spells it, or `@` and a database id for the platform's own databases.
 ///
 /// At most [`TenantId::BYTES_MAX`] bytes of printable text without `#`, `/`, white space or a leading `@`: it is a part of
@@ -48,7 +50,7 @@ impl TenantId {
     fn checked(text: &str) -> Result<Self, InvalidTenantId> {
         let fits = (1..=Self::BYTES_MAX).contains(&text.len())
             && !text.starts_with('@')
-            && !text.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '#' | '/'));
+            && !text.chars().any(|c| is_hidden(c) || c.is_whitespace() || matches!(c, '#' | '/'));
         if fits { Ok(Self(text.to_owned())) } else { Err(InvalidTenantId { text: text.to_owned() }) }
     }
 }
@@ -144,7 +146,8 @@ mod tests {
 
     #[test]
     fn hostile_tenant_ids_are_refused() {
-        for text in ["", "a b", "a#b", "a/b", "a\nb", "@", "@@x", "a\u{2028}b", &"x".repeat(129)] {
+        for text in ["", "a b", "a#b", "a/b", "a\nb", "@", "@@x", "a\u{2028}b", "acme\u{202E}", "ac\u{200B}me", &"x".repeat(129)]
+        {
             assert!(text.parse::<TenantId>().is_err(), "{text:?}");
         }
     }

@@ -39,22 +39,33 @@ pub struct Comparison {
 pub async fn compare(endpoint: &Endpoint, scope: &Scope, point: &PointReader) -> Result<Comparison, SourceError> {
     let recorded = DatabaseFacts::decode(&point.manifest().facts)?;
     let endpoint = endpoint.with_database(scope.database.as_str());
-    let session = match Session::open_if_there(&endpoint, Phase::Reading).await? {
-        Some(session) if catalog::is_there(&session, scope).await? => session,
-        _ => return Ok(all_returned(&recorded)),
-    };
-    consistent::begin(&session, scope).await?;
-    let live = catalog::read_facts(&session, scope).await?;
+    let Some(session) = Session::open_if_there(&endpoint, Phase::Reading).await? else { return Ok(all_returned(&recorded)) };
+    let compared = compare_in(&session, scope, point, &recorded).await;
+    session.close().await;
+    compared
+}
+
+async fn compare_in(
+    session: &Session,
+    scope: &Scope,
+    point: &PointReader,
+    recorded: &DatabaseFacts,
+) -> Result<Comparison, SourceError> {
+    if !catalog::is_there(session, scope).await? {
+        return Ok(all_returned(recorded));
+    }
+    consistent::begin(session, scope).await?;
+    let live = catalog::read_facts(session, scope).await?;
     let mut digester = Digester::new(point.tenant_secret());
     let (mut tables, mut summaries, mut notes) = (Vec::new(), Vec::new(), structure::differences(&recorded.tables, &live.tables));
-    let work = Work { session: &session, scope, point };
+    let work = Work { session, scope, point };
     for table in &live.tables {
         let stream = table.name.to_string();
         let old = recorded.table(&stream);
         let (effect, summary) = match old {
             Some(old) if same_shape(old, table) => work.compare_and_digest(old, table, &mut digester).await?,
             _ => {
-                let summary = copy_out::copy_table(&session, table, Placement::live(scope), &mut digester).await?;
+                let summary = copy_out::copy_table(session, table, Placement::live(scope), &mut digester).await?;
                 let effect = match old {
                     Some(old) => work.compare_shapes(old, table).await?,
                     None => effect(&stream, 0, 0, summary.rows, 0),

@@ -60,12 +60,18 @@ impl LiveDigest {
 pub async fn digest(endpoint: &Endpoint, scope: &Scope, sink: &mut dyn StreamSink) -> Result<Option<LiveDigest>, SourceError> {
     let endpoint = endpoint.with_database(scope.database.as_str());
     let Some(session) = Session::open_if_there(&endpoint, Phase::Reading).await? else { return Ok(None) };
-    if !catalog::is_there(&session, scope).await? {
+    let digested = digest_in(&session, scope, sink).await;
+    session.close().await;
+    digested
+}
+
+async fn digest_in(session: &Session, scope: &Scope, sink: &mut dyn StreamSink) -> Result<Option<LiveDigest>, SourceError> {
+    if !catalog::is_there(session, scope).await? {
         return Ok(None);
     }
-    consistent::begin(&session, scope).await?;
-    let facts = catalog::read_facts(&session, scope).await?;
-    let tables = digest_tables(&session, &facts.tables, Placement::live(scope), sink).await?;
+    consistent::begin(session, scope).await?;
+    let facts = catalog::read_facts(session, scope).await?;
+    let tables = digest_tables(session, &facts.tables, Placement::live(scope), sink).await?;
     session.batch("ending the consistent view", "COMMIT").await?;
     Ok(Some(LiveDigest { tables, facts }))
 }

@@ -34,7 +34,19 @@ pub async fn export(
 ) -> Result<DatabaseFacts, SourceError> {
     let endpoint = endpoint.with_database(scope.database.as_str());
     let session = Session::open(&endpoint, Phase::Reading).await?;
-    if !catalog::is_there(&session, scope).await? {
+    let exported = export_in(&session, &endpoint, tools, scope, writer).await;
+    session.close().await;
+    exported
+}
+
+async fn export_in(
+    session: &Session,
+    endpoint: &Endpoint,
+    tools: &Tools,
+    scope: &Scope,
+    writer: &mut PointWriter,
+) -> Result<DatabaseFacts, SourceError> {
+    if !catalog::is_there(session, scope).await? {
         let schema = scope.schema.as_ref().map(ToString::to_string).unwrap_or_default();
         return Err(SourceError::refused(
             session.place(),
@@ -42,19 +54,19 @@ pub async fn export(
             "check the tenant register",
         ));
     }
-    consistent::begin(&session, scope).await?;
-    let mut facts = catalog::read_facts(&session, scope).await?;
-    refusals::check(&session, scope, &facts).await?;
+    consistent::begin(session, scope).await?;
+    let mut facts = catalog::read_facts(session, scope).await?;
+    refusals::check(session, scope, &facts).await?;
     if !scope.is_pool() {
         facts.pg_dump_version = Some(tools.check_version(facts.server_version_num).await?);
         let snapshot: Snapshot = session.select_one("sharing the consistent view", "SELECT pg_export_snapshot() AS id").await?;
         for section in [Section::PreData, Section::PostData] {
-            let archive = tools.dump(&endpoint, section, Some(&snapshot.id), scope.schema.as_ref(), Phase::Reading).await?;
+            let archive = tools.dump(endpoint, section, Some(&snapshot.id), scope.schema.as_ref(), Phase::Reading).await?;
             writer.blob(section.blob_name(), &archive).await?;
         }
     }
     for table in &mut facts.tables {
-        let summary = copy_out::copy_table(&session, table, Placement::live(scope), writer).await?;
+        let summary = copy_out::copy_table(session, table, Placement::live(scope), writer).await?;
         table.rows = summary.rows;
     }
     session.batch("ending the consistent view", "COMMIT").await?;

@@ -28,6 +28,12 @@ struct Row {
 /// If the database cannot be reached or the query does not give the register's columns.
 pub async fn read_register(endpoint: &Endpoint, query: &str) -> Result<Vec<RawRow>, SourceError> {
     let session = Session::open(endpoint, Phase::Reading).await?;
+    let rows = read_rows(&session, query).await;
+    session.close().await;
+    rows
+}
+
+async fn read_rows(session: &Session, query: &str) -> Result<Vec<RawRow>, SourceError> {
     session.batch("starting to read the register", "BEGIN READ ONLY").await?;
     let query = query.trim().trim_end_matches(';');
     let sql = format!(

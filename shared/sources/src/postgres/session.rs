@@ -5,6 +5,7 @@ use std::{fmt::Display, pin::Pin, time::Duration};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, stream::Fuse};
 use serde::de::DeserializeOwned;
+use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, CopyInSink, config::SslMode, types::ToSql};
 
 use super::{endpoint::Endpoint, tls};
@@ -12,6 +13,8 @@ use crate::error::{PgFailure, Phase, Place, SourceError};
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for a connection's end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A statement never outlives the longest invocation (15 minutes).
 const STATEMENT_TIMEOUT_MS: u64 = 14 * 60_000;
 /// How long to wait behind somebody else's lock before giving up.
@@ -34,6 +37,7 @@ const PINNED: &str = "SET row_security = off; SET search_path = pg_catalog; SET 
 /// An open connection with its settings pinned.
 pub struct Session {
     client: Client,
+    driver: JoinHandle<Result<(), tokio_postgres::Error>>,
     place: Place,
     phase: Phase,
 }
@@ -72,8 +76,8 @@ impl Session {
             }
         };
         // Ends by itself when the client is dropped; errors reach the client's own calls.
-        tokio::spawn(connection);
-        let session = Self { client, place, phase };
+        let driver = tokio::spawn(connection);
+        let session = Self { client, driver, place, phase };
         let timeouts = format!(
             "; SET statement_timeout = {STATEMENT_TIMEOUT_MS}; SET lock_timeout = {LOCK_TIMEOUT_MS}; \
              SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}"
@@ -92,6 +96,16 @@ impl Session {
             Err(SourceError::NoDatabase { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Ends the connection, and whatever transaction is open on it, before returning.
+    ///
+    /// A session that is merely dropped ends when the runtime gets to it. A function that is frozen first would keep its locks
+    /// until it is thawed or the server loses patience.
+    pub async fn close(self) {
+        drop(self.client);
+        // There is nothing to do about a connection that does not end: the server's timeouts will.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.driver).await;
     }
 
     /// The database this session is connected to.

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::OnceLock,
 };
 
@@ -16,8 +16,8 @@ pub(crate) struct Cluster {
     folder: PathBuf,
     bin: PathBuf,
     port: u16,
-    /// Held open as long as the process lives: its end is what stops the server.
-    _leash: std::process::ChildStdin,
+    /// Its input is held open as long as the process lives: the end of it is what stops the server.
+    _server: Child,
 }
 
 /// Makes certificates and a cluster in `$1` with the programs in `$2` on port `$3`, says `ready`, and removes all of it when its
@@ -94,7 +94,7 @@ impl Cluster {
         let is_ready = lines.any(|line| line == "ready");
         assert!(is_ready, "the cluster did not start: {}", std::fs::read_to_string(&said).unwrap());
         let _ = std::fs::remove_file(said);
-        let cluster = Self { folder, bin, port, _leash: child.stdin.take().unwrap() };
+        let cluster = Self { folder, bin, port, _server: child };
         cluster.sql(
             "postgres",
             &format!(
@@ -131,15 +131,20 @@ impl Cluster {
         String::from_utf8_lossy(&std::fs::read(self.folder.join("log")).unwrap()).into_owned()
     }
 
-    fn client(&self, program: &str, database: &str) -> Command {
+    fn client(&self, program: &str, user: &str, database: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
-        command.arg("-h").arg(&self.folder).args(["-p", &self.port.to_string(), "-U", "admin", "-d", database]);
+        command.arg("-h").arg(&self.folder).args(["-p", &self.port.to_string(), "-U", user, "-d", database]);
         command
     }
 
     /// Runs statements as superuser, past Holdfast, and returns what they print.
     pub(crate) fn sql(&self, database: &str, sql: &str) -> String {
-        let mut command = self.client("psql", database);
+        self.sql_as("admin", database, sql)
+    }
+
+    /// Runs statements as any role.
+    pub(crate) fn sql_as(&self, user: &str, database: &str, sql: &str) -> String {
+        let mut command = self.client("psql", user, database);
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
@@ -150,7 +155,7 @@ impl Cluster {
 
     /// Everything `pg_dump` says about a database or a schema of it: lines in an order that does not depend on the heap.
     pub(crate) fn dump(&self, database: &str, schema: Option<&str>) -> Vec<String> {
-        let mut command = self.client("pg_dump", database);
+        let mut command = self.client("pg_dump", "admin", database);
         if let Some(schema) = schema {
             command.args(["-n", &format!("\"{schema}\"")]);
         }

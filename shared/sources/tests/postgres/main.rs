@@ -1,5 +1,7 @@
 //! Exports and restores against a real PostgreSQL server, which the tests start and stop themselves.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod cluster;
 mod export;
 mod fixture;

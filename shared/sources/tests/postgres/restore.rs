@@ -26,11 +26,11 @@ async fn a_dropped_database_comes_back_whole() {
     world.cluster.sql(
         "tenant_dropped",
         "GRANT CREATE ON SCHEMA public TO app_owner; ALTER TABLE app.parent OWNER TO other_owner;
-        ALTER DATABASE tenant_dropped SET search_path = app, \"$user\"; ALTER DATABASE tenant_dropped SET \"my.setting\" = 'a''b';
+        ALTER DATABASE tenant_dropped SET search_path = app, \"$user\"; ALTER DATABASE tenant_dropped SET statement_timeout = '5min';
         REVOKE CONNECT ON DATABASE tenant_dropped FROM PUBLIC; GRANT CONNECT ON DATABASE tenant_dropped TO app_user;
         COMMENT ON DATABASE tenant_dropped IS 'a tenant''s'; CREATE EXTENSION citext SCHEMA public;",
     );
-    let properties = "SELECT pg_get_userbyid(datdba), datacl, datcollate, encoding, shobj_description(oid, 'pg_database'),
+    let properties = "SELECT pg_get_userbyid(datdba), (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(datacl) a), datcollate, encoding, shobj_description(oid, 'pg_database'),
         (SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = d.oid) FROM pg_database d WHERE datname = 'tenant_dropped'";
     let (before, properties_before) = (world.cluster.dump("tenant_dropped", None), world.cluster.sql("postgres", properties));
     let point = world.open(&world.export().await).await;
@@ -64,7 +64,7 @@ async fn a_silo_is_put_back_under_a_busy_application_and_what_was_there_is_kept(
     );
 
     let busy = std::thread::spawn(|| {
-        let _ = std::panic::catch_unwind(|| cluster().sql("tenant silo", "SELECT pg_sleep(60)"));
+        let _ = std::panic::catch_unwind(|| cluster().sql_as("app_user", "tenant silo", "SELECT pg_sleep(60)"));
     });
     let outcome = world.restore(&point).await.unwrap();
     busy.join().unwrap();

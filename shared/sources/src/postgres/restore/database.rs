@@ -10,7 +10,7 @@ use super::{
         toc::MadeBeforehand,
         tools::Section,
     },
-    Job, Staged, load, names, owners, role,
+    CutOver, Job, Staged, load, names, owners, role,
 };
 use crate::error::{Phase, SourceError};
 
@@ -72,14 +72,14 @@ async fn make_extensions<'a>(job: &'a Job<'_>, endpoint: &Endpoint) -> Result<Ve
 
 /// Gives the staging database to its owner, and swaps it for the live one in one transaction.
 ///
-/// Returns the name under which the replaced database is kept.
-pub(super) async fn cut_over(job: &Job<'_>, staged: &Staged, is_live: bool) -> Result<Option<String>, SourceError> {
+/// Returns the name under which the replaced database is kept, and what could not be set as recorded.
+pub(super) async fn cut_over(job: &Job<'_>, staged: &Staged, is_live: bool) -> Result<CutOver, SourceError> {
     let staging = Session::open(&job.endpoint.with_database(&staged.endpoint.database), Phase::Restoring).await?;
     staging.batch("handing over the staging database", "BEGIN").await?;
     owners::hand_over(job, &staging, &job.facts.properties.owner).await?;
-    owners::database_properties(job, &staging, &job.names.stage).await?;
+    let notes = owners::database_properties(job, &staging, &job.names.stage).await?;
     staging.batch("handing over the staging database", "COMMIT").await?;
-    drop(staging);
+    staging.close().await;
 
     let (live, undo) = (&job.scope.database, &job.names.undo);
     let away = if is_live { format!("ALTER DATABASE {live} RENAME TO {undo}; ") } else { String::new() };
@@ -92,23 +92,27 @@ pub(super) async fn cut_over(job: &Job<'_>, staged: &Staged, is_live: bool) -> R
         swapped = renaming.batch("swapping the databases", &swap) => swapped,
         error = end_sessions(&clearing, [live, &job.names.stage]) => Err(error),
     };
+    let done = CutOver { undo_copy: is_live.then(|| undo.as_str().to_owned()), notes };
     match swapped {
-        Ok(()) => Ok(is_live.then(|| undo.as_str().to_owned())),
+        Ok(()) => Ok(done),
         // The reply may be lost though the commit was not.
         Err(error) => {
             drop(renaming);
             let session = Session::open(&job.maintenance(), Phase::Restoring).await?;
             let is_done = !names::has_database(&session, &job.names.stage).await?;
-            if is_done { Ok(is_live.then(|| undo.as_str().to_owned())) } else { Err(error) }
+            if is_done { Ok(done) } else { Err(error) }
         }
     }
 }
 
-/// Ends every session in these databases, again and again, until dropped; returns only with an error.
+/// Ends every session in these databases, again and again, until dropped; returns only with an error. A superuser's session cannot
+/// be ended; the rename then fails and says so.
 async fn end_sessions(session: &Session, databases: [&Ident; 2]) -> SourceError {
     let names = databases.map(|name| literal(name.as_str())).join(", ");
     let sql = format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ({names}) AND pid <> pg_backend_pid(); SELECT pg_sleep(0.1)"
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ({names}) AND pid <> pg_backend_pid()
+             AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = usesysid AND r.rolsuper);
+         SELECT pg_sleep(0.1)"
     );
     loop {
         if let Err(error) = session.batch("ending sessions in the databases to be swapped", &sql).await {

@@ -111,3 +111,17 @@ pub(super) struct Staged {
     /// The schema that stands in for the tables' own, if one does.
     pub(super) schema: Option<Ident>,
 }
+
+/// What a cutover left behind.
+pub(super) struct CutOver {
+    /// The database or schema that keeps what was replaced.
+    pub(super) undo_copy: Option<String>,
+    /// What could not be set as recorded, one line each.
+    pub(super) notes: Vec<String>,
+}
+
+impl CutOver {
+    pub(super) fn keeping(undo_copy: Option<String>) -> Self {
+        Self { undo_copy, notes: Vec::new() }
+    }
+}

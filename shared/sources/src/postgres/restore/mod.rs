@@ -32,7 +32,10 @@ pub use job::Job;
 pub use names::RestoreId;
 pub use prove::{Proof, prove};
 
-use self::{job::Staged, names::Names};
+use self::{
+    job::{CutOver, Staged},
+    names::Names,
+};
 use super::{digest::LiveDigest, facts::DatabaseFacts, session::Session};
 use crate::error::{Phase, SourceError};
 
@@ -45,6 +48,8 @@ pub struct Outcome {
     pub rows: u64,
     /// The database or schema that holds what was replaced; none if nothing was there.
     pub undo_copy: Option<String>,
+    /// What could not be set as recorded, one line each: settings that only a superuser may make.
+    pub notes: Vec<String>,
 }
 
 /// Restores a tenant in place. Running it again changes nothing.
@@ -62,7 +67,7 @@ pub async fn run(job: &Job<'_>) -> Result<Outcome, SourceError> {
     {
         cleanup(job).await?;
         let undo_copy = existing_undo_copy(job).await?;
-        return Ok(Outcome { changed: false, rows: live.rows(), undo_copy });
+        return Ok(Outcome { changed: false, rows: live.rows(), undo_copy, notes: Vec::new() });
     }
     if let Some(undo) = existing_undo_copy(job).await? {
         let what = format!("this request was carried out before, its undo copy is `{undo}`, and the live data changed since");
@@ -84,12 +89,12 @@ pub async fn run(job: &Job<'_>) -> Result<Outcome, SourceError> {
 async fn stage_check_and_cut_over(job: &Job<'_>, is_live: bool) -> Result<Outcome, SourceError> {
     let staged = stage(job).await?;
     let rows = check::check(job, &staged).await?.iter().map(|table| table.rows).sum();
-    let undo_copy = match job.scope.layout {
+    let CutOver { undo_copy, notes } = match job.scope.layout {
         Layout::Silo { .. } | Layout::Database { .. } => database::cut_over(job, &staged, is_live).await?,
         Layout::Schema { .. } => schema::cut_over(job, is_live).await?,
         Layout::Pool { .. } => pool_cutover::cut_over(job).await?,
     };
-    Ok(Outcome { changed: true, rows, undo_copy })
+    Ok(Outcome { changed: true, rows, undo_copy, notes })
 }
 
 /// Restores a tenant into staging, checks it against the recovery point and removes it again, whatever happened: a restore test,

@@ -98,7 +98,9 @@ fn grantee(grant: &Grant) -> Result<String, SourceError> {
 }
 
 /// Gives a staging database the recorded privileges, settings, limit and comment, which no archive of its content holds.
-pub(super) async fn database_properties(job: &Job<'_>, session: &Session, database: &Ident) -> Result<(), SourceError> {
+///
+/// Runs in a transaction. Returns what could not be set, one line each.
+pub(super) async fn database_properties(job: &Job<'_>, session: &Session, database: &Ident) -> Result<Vec<String>, SourceError> {
     let properties = &job.facts.properties;
     let mut statements = Vec::new();
     if let Some(grants) = &properties.grants {
@@ -108,19 +110,29 @@ pub(super) async fn database_properties(job: &Job<'_>, session: &Session, databa
             statements.push(format!("GRANT {} ON DATABASE {database} TO {}{option}", grant.privilege, grantee(grant)?));
         }
     }
+    statements.push(format!("ALTER DATABASE {database} CONNECTION LIMIT {}", properties.connection_limit));
+    if let Some(comment) = &properties.comment {
+        statements.push(format!("COMMENT ON DATABASE {database} IS {}", literal(comment)));
+    }
+    session.batch("giving the database its privileges", &statements.join("; ")).await?;
+    let mut notes = Vec::new();
     for (role, setting) in &properties.settings {
         let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
         let subject = match role {
             Some(role) => format!("ROLE {} IN DATABASE {database}", Ident::new(role.clone())?),
             None => format!("DATABASE {database}"),
         };
-        statements.push(format!("ALTER {subject} SET {} = {}", setting_name(name)?, setting_value(name, value)));
+        let sql = format!("SAVEPOINT setting; ALTER {subject} SET {} = {}", setting_name(name)?, setting_value(name, value));
+        match session.batch(format!("setting {name}"), &sql).await {
+            // Some settings only a superuser may make. The data does not depend on them.
+            Err(SourceError::Statement { source, .. }) => {
+                session.batch("going on without a setting", "ROLLBACK TO SAVEPOINT setting").await?;
+                notes.push(format!("setting {} of the database was not made: {source}", name.escape_debug()));
+            }
+            other => other?,
+        }
     }
-    statements.push(format!("ALTER DATABASE {database} CONNECTION LIMIT {}", properties.connection_limit));
-    if let Some(comment) = &properties.comment {
-        statements.push(format!("COMMENT ON DATABASE {database} IS {}", literal(comment)));
-    }
-    session.batch("giving the database its privileges and settings", &statements.join("; ")).await
+    Ok(notes)
 }
 
 /// A custom setting's name has a dot between two names.

@@ -16,7 +16,7 @@ use super::{
         ident::{Ident, QualifiedName, list, literal},
         session::Session,
     },
-    Job,
+    CutOver, Job,
     check::summarise,
     pool,
     pool_sql::TableSql,
@@ -38,10 +38,16 @@ struct Trigger {
 }
 
 /// Applies the difference and returns the name of the schema that keeps what was replaced.
-pub(super) async fn cut_over(job: &Job<'_>) -> Result<Option<String>, SourceError> {
+pub(super) async fn cut_over(job: &Job<'_>) -> Result<CutOver, SourceError> {
     let session = Session::open(&job.live(), Phase::Restoring).await?;
+    let done = apply_difference(job, &session).await;
+    session.close().await;
+    done.map(|()| CutOver::keeping(Some(job.names.undo.as_str().to_owned())))
+}
+
+async fn apply_difference(job: &Job<'_>, session: &Session) -> Result<(), SourceError> {
     session.batch("starting the cutover", "BEGIN").await?;
-    let cutover = Cutover::lock(job, &session).await?;
+    let cutover = Cutover::lock(job, session).await?;
     cutover.refuse_drift().await?;
     cutover.keep_present_rows().await?;
     cutover.refuse_collisions().await?;
@@ -60,8 +66,7 @@ pub(super) async fn cut_over(job: &Job<'_>) -> Result<Option<String>, SourceErro
         return Err(SourceError::restore_refused(session.place(), what, "report this with the server's version"));
     }
     cutover.prove().await?;
-    session.batch("committing the cutover", "COMMIT").await?;
-    Ok(Some(job.names.undo.as_str().to_owned()))
+    session.batch("committing the cutover", "COMMIT").await
 }
 
 /// What must be the same before and after: triggers and the foreign keys' modes.

@@ -14,7 +14,7 @@ use super::{
         toc::MadeBeforehand,
         tools::Section,
     },
-    Job, Staged, load, owners, role,
+    CutOver, Job, Staged, load, owners, role,
 };
 use crate::error::{Phase, SourceError};
 
@@ -86,25 +86,31 @@ async fn rename_definitions(job: &Job<'_>, scratch: &Staged, schema: &Ident) -> 
 /// Swaps the staging schema for the live one in one transaction, and gives it to its owner.
 ///
 /// Returns the name under which the replaced schema is kept.
-pub(super) async fn cut_over(job: &Job<'_>, is_live: bool) -> Result<Option<String>, SourceError> {
-    let (schema, undo) = (schema_of(job)?, &job.names.undo);
+pub(super) async fn cut_over(job: &Job<'_>, is_live: bool) -> Result<CutOver, SourceError> {
     let session = Session::open(&job.live(), Phase::Restoring).await?;
+    let swapped = swap(job, &session, is_live).await;
+    session.close().await;
+    swapped
+}
+
+async fn swap(job: &Job<'_>, session: &Session, is_live: bool) -> Result<CutOver, SourceError> {
+    let (schema, undo) = (schema_of(job)?, &job.names.undo);
     session.batch("swapping the schemas", "BEGIN").await?;
     if is_live {
         // Whoever is in the middle of a transaction on these tables ends it first.
-        let (tables, _) = catalog::read_tables(&session, job.scope).await?;
+        let (tables, _) = catalog::read_tables(session, job.scope).await?;
         if !tables.is_empty() {
             let names = list(tables.iter().map(|table| &table.name));
             session.batch("locking the live tables", &format!("LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")).await?;
         }
-        refuse_dependents(&session, schema).await?;
+        refuse_dependents(session, schema).await?;
         session.batch("moving the live schema aside", &format!("ALTER SCHEMA {schema} RENAME TO {undo}")).await?;
     }
     session.batch("swapping the schemas", &format!("ALTER SCHEMA {} RENAME TO {schema}", job.names.stage)).await?;
     let owner = job.facts.schema_owner.as_ref().unwrap_or(&job.facts.properties.owner);
-    owners::hand_over(job, &session, owner).await?;
+    owners::hand_over(job, session, owner).await?;
     session.batch("swapping the schemas", "COMMIT").await?;
-    Ok(is_live.then(|| undo.as_str().to_owned()))
+    Ok(CutOver::keeping(is_live.then(|| undo.as_str().to_owned())))
 }
 
 /// What refers to the live schema from outside would go on referring to the replaced one.

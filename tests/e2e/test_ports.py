@@ -1,0 +1,30 @@
+"""The Rust adapters keep the laws of their ports on the services of the stack, not only in memory."""
+
+import os
+import subprocess
+
+import paths
+
+
+def test_table_bucket_and_key_keep_the_laws_that_the_implementations_in_memory_keep(stack):
+    table, bucket = "conformance", "conformance-vault"
+    keys = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
+    index = [{"AttributeName": "state_key", "KeyType": "HASH"}, {"AttributeName": "state_at", "KeyType": "RANGE"}]
+    stack.client("dynamodb").create_table(
+        TableName=table,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=keys,
+        AttributeDefinitions=[{"AttributeName": each["AttributeName"], "AttributeType": "S"} for each in keys + index],
+        GlobalSecondaryIndexes=[{"IndexName": "by_state", "KeySchema": index, "Projection": {"ProjectionType": "ALL"}}],
+    )
+    stack.client("s3").create_bucket(
+        Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": stack.env()["AWS_DEFAULT_REGION"]}
+    )
+    key = stack.client("kms").create_key()["KeyMetadata"]["Arn"]
+    names = {"HOLDFAST_TEST_TABLE": table, "HOLDFAST_TEST_BUCKET": bucket, "HOLDFAST_TEST_KEY": key}
+    done = subprocess.run(
+        ["cargo", "test", "--locked", "-p", "aws", "--", "--ignored"],
+        cwd=paths.ROOT, env={**os.environ, **stack.env(), **names}, capture_output=True, text=True, timeout=540,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout, "the conformance suites did not run"
