@@ -46,6 +46,8 @@ def test_a_tenant_that_signed_up_a_moment_ago_is_nobodys_alarm_yet(stack, backed
 def test_a_failed_export_is_told_with_what_it_means_and_what_to_do(stack, backed_up, console, inbox):
     secrets, name = stack.client("secretsmanager"), saas.DATABASES["silo-b"].secret
     right = secrets.get_secret_value(SecretId=name)["SecretString"]
+    stack.invoke("export", export_item("borealis", "2026-11-18T08:00:00Z"))
+    assert not open_alerts_about(console, "borealis")
     inbox.new()
     secrets.put_secret_value(SecretId=name, SecretString=json.dumps({**json.loads(right), "password": "wrong-password-canary"}))
     try:

@@ -50,7 +50,7 @@ pub(crate) async fn execute(services: &Services, id: RequestId) -> Result<&'stat
         rto_ms: services.ms_since(*started_at),
         rows: proof.rows,
         undo_copy: done.undo_copy,
-        notes: proof.notes,
+        notes: done.notes.into_iter().chain(proof.notes).collect(),
     };
     let said = Said {
         summary: format!(

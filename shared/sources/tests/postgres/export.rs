@@ -35,29 +35,35 @@ async fn an_export_and_a_digest_of_the_same_data_are_equal() {
 async fn an_export_is_of_one_moment_while_money_moves() {
     let world = World::new("bank", Layout::Database { database: "bank".into() });
     fixture::database(world.cluster, "bank");
-    world.cluster.sql("bank", "SET ROLE app_owner; CREATE SCHEMA app; CREATE TABLE app.a (id int PRIMARY KEY, amount int); CREATE TABLE app.b (LIKE app.a INCLUDING ALL);
-        INSERT INTO app.a SELECT i, 1000 FROM generate_series(1, 100) i; INSERT INTO app.b SELECT * FROM app.a");
+    // The second table is read after the first: long enough after for transfers to happen in between.
+    world.cluster.sql(
+        "bank",
+        "SET ROLE app_owner; CREATE SCHEMA app; CREATE TABLE app.a (id int PRIMARY KEY, amount int, filler text);
+        INSERT INTO app.a SELECT i, 1000, repeat('x', 1000) FROM generate_series(1, 3000) i;
+        CREATE TABLE app.b (LIKE app.a INCLUDING ALL); INSERT INTO app.b SELECT * FROM app.a; CREATE TABLE app.stop ()",
+    );
     let transfers = std::thread::spawn(|| {
-        cluster().sql("bank", "DO $$BEGIN FOR i IN 1..3000 LOOP
-            UPDATE app.a SET amount = amount - 1 WHERE id = 1 + i % 100; UPDATE app.b SET amount = amount + 1 WHERE id = 1 + (i * 7) % 100; COMMIT; END LOOP; END$$");
+        cluster().sql("bank", "DO $$DECLARE i int := 0; BEGIN WHILE NOT EXISTS (SELECT FROM app.stop) LOOP i := i + 1;
+            UPDATE app.a SET amount = amount - 1 WHERE id = 1 + i % 3000; UPDATE app.b SET amount = amount + 1 WHERE id = 1 + (i * 7) % 3000; COMMIT;
+            END LOOP; END$$")
     });
     let mut totals = std::collections::BTreeSet::new();
-    let mut exports = 0;
-    while !transfers.is_finished() || exports == 0 {
+    for _ in 0..5 {
         let point = world.open(&world.export().await).await;
         let mut total = 0;
         for table in ["a", "b"] {
-            let mut reader = point.stream(&format!("\"app\".\"{table}\"")).await.unwrap();
+            let (mut reader, mut text) = (point.stream(&format!("\"app\".\"{table}\"")).await.unwrap(), Vec::new());
             while let Some(lines) = reader.next().await.unwrap() {
-                let text = std::str::from_utf8(&lines).unwrap();
-                total += text.lines().map(|line| line.split_once('\t').unwrap().1.parse::<i64>().unwrap()).sum::<i64>();
+                text.extend_from_slice(&lines);
             }
+            let text = String::from_utf8(text).unwrap();
+            total += text.lines().map(|line| line.split('\t').nth(1).unwrap().parse::<i64>().unwrap()).sum::<i64>();
         }
         totals.insert(total);
-        exports += 1;
     }
+    world.cluster.sql("bank", "INSERT INTO app.stop DEFAULT VALUES");
     transfers.join().unwrap();
-    assert_eq!(totals, [200_000].into(), "in {exports} exports");
+    assert_eq!(totals, [6_000_000].into());
 }
 
 #[tokio::test]

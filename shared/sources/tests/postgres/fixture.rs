@@ -100,6 +100,7 @@ CREATE TABLE orders (
 CREATE TABLE orders_0 PARTITION OF orders FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 CREATE TABLE orders_1 PARTITION OF orders FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 CREATE TABLE tokens (id serial PRIMARY KEY, tenant_id text NOT NULL, token text);
+CREATE TABLE uses (tenant_id text, token int REFERENCES tokens ON DELETE CASCADE, PRIMARY KEY (tenant_id, token));
 CREATE TABLE sessions (tenant_id text, id int PRIMARY KEY); INSERT INTO sessions VALUES ('acme', 1);
 CREATE TABLE changes (what text);
 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN

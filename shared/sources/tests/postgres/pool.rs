@@ -66,6 +66,7 @@ async fn a_tenant_whose_every_row_is_gone_comes_back_and_sequences_move_past_it(
     assert_eq!(others(&world, "pool_gone", "o'hara"), neighbours);
     let sequences = "SELECT last_value >= (SELECT max(id) FROM app.tokens WHERE tenant_id = 'o''hara') FROM app.tokens_id_seq; SELECT last_value FROM app.orders_id_seq";
     assert_eq!(world.cluster.sql("pool_gone", sequences), "t\n5000");
+    assert!(!world.restore(&point).await.unwrap().changed);
 }
 
 #[tokio::test]
@@ -84,10 +85,13 @@ async fn a_key_that_another_tenant_took_refuses_the_whole() {
 async fn a_row_of_another_tenant_that_would_dangle_refuses_the_whole() {
     let world = world("acme", "pool_dangle");
     let point = world.open(&world.export().await).await;
-    world.cluster.sql("pool_dangle", "SET ROLE app_owner; INSERT INTO app.tokens (id, tenant_id, token) VALUES (9000, 'acme', 'new');
-        CREATE TABLE app.uses (tenant_id text, token int REFERENCES app.tokens ON DELETE CASCADE, PRIMARY KEY (tenant_id, token)); DROP TABLE app.uses;
+    let token = "INSERT INTO app.tokens (id, tenant_id, token) VALUES (9000, 'acme', 'new')";
+    world.cluster.sql("pool_dangle", &format!("{token}; INSERT INTO app.uses VALUES ('other', 9000)"));
+    check_refused(&world, "pool_dangle", &point, ErrorCode::RestoreRefused, "1 rows of \"app\".\"uses\"").await;
+
+    world.cluster.sql("pool_dangle", "DELETE FROM app.uses; SET ROLE app_owner;
         CREATE TABLE app.shared_uses (token int REFERENCES app.tokens ON DELETE CASCADE); INSERT INTO app.shared_uses VALUES (9000)");
-    check_refused(&world, "pool_dangle", &point, ErrorCode::RestoreRefused, "shared_uses").await;
+    check_refused(&world, "pool_dangle", &point, ErrorCode::RestoreRefused, "1 rows of \"app\".\"shared_uses\"").await;
 }
 
 #[tokio::test]
@@ -150,6 +154,6 @@ async fn a_restore_test_of_a_pooled_tenant_touches_nothing() {
     let before = world.cluster.dump("pool_drill", None);
     let (master, tools) = (world.cluster.master(), world.cluster.tools());
     let job = Job::new(&master, &tools, &world.scope, &world.id, &point).unwrap();
-    assert_eq!(drill(&job).await.unwrap().len(), 3);
+    assert_eq!(drill(&job).await.unwrap().len(), 4);
     assert_eq!(world.cluster.dump("pool_drill", None), before);
 }

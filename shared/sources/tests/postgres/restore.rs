@@ -229,15 +229,16 @@ async fn a_tenants_code_gains_nothing_from_a_restore() {
     let world = World::new("evil", Layout::Database { database: "tenant_evil".into() });
     fixture::database(world.cluster, "tenant_evil");
     world.cluster.sql("tenant_evil", "SET ROLE app_owner; CREATE SCHEMA app;
-        CREATE FUNCTION app.evil() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$BEGIN
-            BEGIN EXECUTE 'CREATE ROLE pwned_by_' || replace(current_user, ' ', '_'); EXCEPTION WHEN OTHERS THEN NULL; END; RETURN true; END$$;
+        CREATE FUNCTION app.grab() RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$BEGIN
+            BEGIN EXECUTE 'CREATE ROLE pwned_by_' || current_user; EXCEPTION WHEN OTHERS THEN NULL; END; RETURN true; END$$;
+        CREATE FUNCTION app.evil() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RETURN app.grab(); END$$;
         CREATE TABLE app.trap (id int PRIMARY KEY CHECK (app.evil()), twice int GENERATED ALWAYS AS (CASE WHEN app.evil() THEN id * 2 END) STORED);
         CREATE INDEX ON app.trap ((id > 0 AND app.evil())); INSERT INTO app.trap VALUES (1), (2);
         CREATE FUNCTION app.lower(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT ''trapped'''; RESET ROLE;
         ALTER DATABASE tenant_evil SET search_path = app, pg_catalog; ALTER DATABASE tenant_evil SET \"DateStyle\" = 'SQL, DMY'");
     world.cluster.sql("postgres", "DROP ROLE IF EXISTS pwned_by_admin");
     let point = world.open(&world.export().await).await;
-    world.cluster.sql("tenant_evil", "DELETE FROM app.trap");
+    world.cluster.sql("tenant_evil", "SET ROLE app_owner; DELETE FROM app.trap");
     assert!(world.restore(&point).await.unwrap().changed);
     let gained = world.cluster.sql("postgres", "SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolname LIKE 'pwned%'");
     assert_eq!(gained, "");

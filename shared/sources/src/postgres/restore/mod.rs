@@ -73,12 +73,7 @@ pub async fn run(job: &Job<'_>) -> Result<Outcome, SourceError> {
         let what = format!("this request was carried out before, its undo copy is `{undo}`, and the live data changed since");
         return Err(SourceError::restore_refused(&job.live_place(), what, "make a new restore request"));
     }
-    if let Some(approved) = &job.approved_live {
-        let found = live.as_ref().map_or_else(|| LiveDigest::ABSENT.to_owned(), LiveDigest::identity);
-        if found != *approved {
-            return Err(SourceError::Drifted { place: job.live_place() });
-        }
-    }
+    refuse_drift(job, live.as_ref())?;
     let done = stage_check_and_cut_over(job, live.is_some()).await;
     let cleaned = cleanup(job).await;
     let outcome = done?;
@@ -86,9 +81,22 @@ pub async fn run(job: &Job<'_>) -> Result<Outcome, SourceError> {
     Ok(outcome)
 }
 
+/// Refuses live data other than what was approved.
+fn refuse_drift(job: &Job<'_>, live: Option<&LiveDigest>) -> Result<(), SourceError> {
+    let found = live.map_or_else(|| LiveDigest::ABSENT.to_owned(), LiveDigest::identity);
+    match &job.approved_live {
+        Some(approved) if *approved != found => Err(SourceError::Drifted { place: job.live_place() }),
+        _ => Ok(()),
+    }
+}
+
 async fn stage_check_and_cut_over(job: &Job<'_>, is_live: bool) -> Result<Outcome, SourceError> {
     let staged = stage(job).await?;
     let rows = check::check(job, &staged).await?.iter().map(|table| table.rows).sum();
+    if job.approved_live.is_some() && !job.scope.is_pool() {
+        // Loading took its time. A pool is looked at again under its lock; here the undo copy keeps what comes in the last moment.
+        refuse_drift(job, job.live_digest().await?.as_ref())?;
+    }
     let CutOver { undo_copy, notes } = match job.scope.layout {
         Layout::Silo { .. } | Layout::Database { .. } => database::cut_over(job, &staged, is_live).await?,
         Layout::Schema { .. } => schema::cut_over(job, is_live).await?,
@@ -127,7 +135,9 @@ async fn stage(job: &Job<'_>) -> Result<Staged, SourceError> {
 /// Whether the live scope holds exactly the recovery point's rows, all of its objects, and no sequence behind.
 fn is_already_there(job: &Job<'_>, live: &LiveDigest) -> bool {
     let nothing_missing = || !live.object_differences(&job.facts).iter().any(|line| line.ends_with("is missing"));
-    live.differences(job.point.manifest()).is_empty() && nothing_missing() && sequences_kept_up(&job.facts, &live.facts)
+    // A pool's sequences are everybody's: a cutover moves them past the tenant's rows, not to where they once stood.
+    let sequences_kept_up = || job.scope.is_pool() || sequences_kept_up(&job.facts, &live.facts);
+    live.differences(job.point.manifest()).is_empty() && nothing_missing() && sequences_kept_up()
 }
 
 fn sequences_kept_up(recorded: &DatabaseFacts, live: &DatabaseFacts) -> bool {
