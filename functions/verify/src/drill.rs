@@ -31,8 +31,8 @@ use crate::{authentic, compare};
 
 /// How long one invocation may compare before another takes over: a function's own limit, and a little.
 const COMPARING_AT_MOST: SignedDuration = SignedDuration::from_mins(16);
-/// How long a clone may take to appear before the drill is given up.
-const APPEARING_AT_MOST: SignedDuration = SignedDuration::from_hours(6);
+/// How long a drill may take altogether, whatever it waits for or fails at. A clone costs as long as it lives.
+const DRILL_AT_MOST: SignedDuration = SignedDuration::from_hours(6);
 
 /// Begins a drill of a recovery point, or finds the one under way. Returns the clone's name.
 pub(crate) async fn begin(
@@ -119,23 +119,18 @@ async fn follow(services: &Services, drill: Versioned<Drill>) -> Result<String, 
         DrillState::Done { outcome, .. } => Ok(outcome.clone()),
         DrillState::TearingDown { .. } => tear_down(services, &drill).await,
         DrillState::Comparing { since } if now.duration_since(*since) < COMPARING_AT_MOST => Ok("comparing".to_owned()),
+        DrillState::Restoring | DrillState::Comparing { .. } if now.duration_since(drill.value.started_at) > DRILL_AT_MOST => {
+            let message =
+                format!("the drill on {} has not ended within {} hours", drill.value.instance, DRILL_AT_MOST.as_hours());
+            end(services, &plan, &drill, &ErrorReport::new(ErrorCode::EnvironmentBad, message)).await
+        }
         DrillState::Restoring | DrillState::Comparing { .. } => {
-            let ready = match services.clients.instances().describe(&drill.value.instance).await {
-                Ok(instance) => instance.is_available(),
-                Err(error) if error.is_not_found() => false,
-                Err(error) => return Err(error.into()),
-            };
-            if ready {
-                return compare_claimed(services, &plan, drill).await;
+            match services.clients.instances().describe(&drill.value.instance).await {
+                Ok(instance) if instance.is_available() => compare_claimed(services, &plan, drill).await,
+                Ok(_) => Ok("restoring".to_owned()),
+                Err(error) if error.is_not_found() => Ok("restoring".to_owned()),
+                Err(error) => Err(error.into()),
             }
-            if now.duration_since(drill.value.started_at) < APPEARING_AT_MOST {
-                return Ok("restoring".to_owned());
-            }
-            let report = ErrorReport::new(
-                ErrorCode::EnvironmentBad,
-                format!("the clone {} has not become available", drill.value.instance),
-            );
-            end(services, &plan, &drill, &report).await
         }
     }
 }
@@ -152,18 +147,26 @@ async fn compare_claimed(services: &Services, plan: &Plan, drill: Versioned<Dril
     let tenant = services.tenant(&drill.value.tenant).await?.tenant;
     let compared = Box::pin(compare::on_clone(services, plan, &tenant, &drill.value)).await;
     let point = services.catalog.point(&tenant.id, drill.value.point).await?;
-    match compared {
+    let judged = match compared {
         Ok(()) => {
             let proof = Proof::Proven { at: services.clock.now(), rto_ms: services.ms_since(drill.value.started_at) };
-            services.catalog.judge(&point, proof).await?;
-            services.all_clear(AlertClass::EnvironmentBad, &alert_subject(&drill.value)).await?;
-            begin_teardown(services, &drill, "proven".to_owned()).await
+            services.catalog.judge(&point, proof).await.map_err(ErrorReport::from).map(|()| "proven".to_owned())
         }
         Err(report) if report.code.class() == Class::Integrity => {
-            authentic::refute(services, plan, &tenant, &point, vec![report.to_string()]).await?;
-            begin_teardown(services, &drill, format!("refuted: {report}")).await
+            authentic::refute(services, plan, &tenant, &point, vec![report.to_string()])
+                .await
+                .map(|()| format!("refuted: {report}"))
         }
-        Err(report) => end(services, plan, &drill, &report).await,
+        Err(report) => return end(services, plan, &drill, &report).await,
+    };
+    match judged {
+        Ok(outcome) => {
+            services.all_clear(AlertClass::EnvironmentBad, &alert_subject(&drill.value)).await?;
+            begin_teardown(services, &drill, outcome).await
+        }
+        // The record changed while it was compared, perhaps expired: this verdict is void, and the clone goes all the same.
+        Err(report) if report.code == ErrorCode::Fenced => begin_teardown(services, &drill, format!("void: {report}")).await,
+        Err(report) => Err(report),
     }
 }
 
