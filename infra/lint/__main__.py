@@ -1,4 +1,4 @@
-"""Lints the infrastructure: `python infra/lint`.
+"""Lints the infrastructure: `./task lint`, which starts this in the environment it needs.
 
 Everything that AWS would refuse at deployment, or accept and then do something else with, is looked for here: the template as
 written and as transformed, the state machines' structure and their expressions, the example plan. What the pieces promise to each

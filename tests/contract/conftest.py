@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# The linter's own reading of the template, so that tests and lint look at the same thing.
-sys.path[:0] = [str(ROOT / "infra" / "lint"), str(Path(__file__).resolve().parent)]
+# The linter's own reading of the template, so that tests and lint look at the same thing; the local stack's list of functions.
+sys.path[:0] = [str(ROOT / "infra" / "lint"), str(Path(__file__).resolve().parent), str(ROOT / "tests" / "local")]
 
 import copy
 import json

@@ -6,6 +6,7 @@ import re
 
 import jsonschema
 import pytest
+import sam
 
 
 def schema(root) -> dict:
@@ -44,6 +45,17 @@ def test_a_wrong_plan_is_refused(root, plan, damage):
     damaged = copy.deepcopy(plan)
     damage(damaged)
     assert errors(root, damaged)
+
+
+@pytest.mark.parametrize(
+    "name, taken", [("platform/db/central", True), ("rds!db-0f1e2d3c", True), ("two words", False), ("quote'd", False)]
+)
+def test_a_secret_may_be_one_that_rds_manages(root, plan, name, taken):
+    plan = copy.deepcopy(plan)
+    plan["databases"][0]["secret"] = name
+    assert (errors(root, plan) == []) == taken
+    allowed = sam.source()["Parameters"]["DatabaseSecretPrefix"]["AllowedPattern"]
+    assert bool(re.fullmatch(allowed, name)) == taken, "the template's DatabaseSecretPrefix and the plan agree"
 
 
 def undescribed(node, where: str = "#") -> list[str]:

@@ -1,5 +1,6 @@
 """Schedules: each sends a rule that exists, when the plan says, and loses no tick in silence."""
 
+import copy
 import json
 import re
 import zoneinfo
@@ -96,7 +97,7 @@ def properties(template: dict, name: str) -> dict:
 @pytest.mark.parametrize(
     "damage, found",
     [
-        (lambda t: properties(t, "ExportsStandardSchedule").update(ScheduleExpression="cron(15 3 * * ? *)"), "but the plan says"),
+        (lambda t: properties(t, "ExportsStandardSchedule").update(ScheduleExpression="cron(15 2 * * ? *)"), "but the plan says"),
         (lambda t: properties(t, "RetentionDailySchedule").update(ScheduleExpression="cron(0 6 * * *)"), "5 fields"),
         (lambda t: properties(t, "RetentionDailySchedule").update(ScheduleExpression="cron(0 26 * * ? *)"), "26 for hours"),
         (lambda t: properties(t, "RetentionDailySchedule").update(ScheduleExpression="cron(0 6 * * * *)"), "exactly one"),
@@ -114,7 +115,9 @@ def properties(template: dict, name: str) -> dict:
     ],
 )
 def test_a_wrong_schedule_is_noticed(template, plan, damage, found):
+    whole = copy.deepcopy(template)
     damage(template)
+    assert template != whole, "the damage changes nothing: the template says the same"
     assert any(found in problem for problem in problems(Stack(template), plan))
 
 

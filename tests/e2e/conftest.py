@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 import pytest
 import saas
 from console import Console
-from deliver import tick, wait_until
+from deliver import tick
 from evidence import Inbox, Saved
 from slots import last_slots
 from stack import Stack
+from wait import wait_until
 
 TEST_SECONDS = 600
 EXPORT_RULES = ("exports-critical", "exports-standard")
@@ -39,7 +40,7 @@ def stack() -> Iterator[Stack]:
     """The local stack with Holdfast deployed."""
     with Stack() as running:
         running.deploy()
-        _silence_schedules(running)
+        running.silence_schedules()
         yield running
 
 
@@ -107,13 +108,3 @@ def may_lose(platform, saved) -> Callable:
                     platform.rebuild(tenant)
 
     return guard
-
-
-def _silence_schedules(stack: Stack) -> None:
-    """Only the tests deliver ticks: a slot that happens to be due during a test would change what it counts."""
-    scheduler = stack.client("scheduler")
-    for page in scheduler.get_paginator("list_schedules").paginate():
-        for listed in page["Schedules"]:
-            found = scheduler.get_schedule(Name=listed["Name"], GroupName=listed["GroupName"])
-            kept = ("Name", "GroupName", "ScheduleExpression", "ScheduleExpressionTimezone", "FlexibleTimeWindow", "Target")
-            scheduler.update_schedule(**{name: found[name] for name in kept if name in found}, State="DISABLED")

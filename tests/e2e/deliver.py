@@ -1,13 +1,8 @@
-"""What starts functions, as schedules, runbooks and operators send it, and waiting for what comes of it."""
-
-import time
-from collections.abc import Callable
+"""What starts functions, as schedules, runbooks and operators send it."""
 
 import pytest
 from slots import as_text
 from stack import FunctionError
-
-STEP_SECONDS = 0.2
 
 
 def tick(rule: str, slot) -> dict:
@@ -25,12 +20,3 @@ def refusal(stack, function: str, event) -> FunctionError:
     with pytest.raises(FunctionError) as refused:
         stack.invoke(function, event)
     return refused.value
-
-
-def wait_until(what: str, look: Callable, seconds: float):
-    """Waits for a truth and returns it."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
-        time.sleep(STEP_SECONDS)
-    return found

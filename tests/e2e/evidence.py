@@ -1,6 +1,5 @@
 """What the tests judge by: copies taken by psql before anything happened, and the alerts a subscriber received."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +8,7 @@ import compare
 import psql
 import saas
 from stack import Stack
-
-STEP_SECONDS = 0.2
+from wait import wait_until
 
 
 @dataclass
@@ -82,10 +80,8 @@ class Inbox:
 
     def wait_for(self, about: str, seconds: float = 60) -> dict:
         """The first alert, from now on, that mentions a text."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            for alert in self.new():
-                if about in str(alert["subject"]) + str(alert["message"]):
-                    return alert
-            time.sleep(STEP_SECONDS)
-        raise AssertionError(f"no alert about {about!r} within {seconds} s")
+
+        def look():
+            return [alert for alert in self.new() if about in str(alert["subject"]) + str(alert["message"])]
+
+        return wait_until(f"an alert about {about!r} is there", look, seconds)[0]

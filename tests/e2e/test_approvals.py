@@ -1,16 +1,11 @@
 """No restore without another person's approval of exactly what was previewed."""
 
-import json
-import urllib.error
-import urllib.request
-
 import psql
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+import signed
 from console import APPROVES, ASKS, Refused
 from deliver import refusal
+from stack import REGION
 
 
 TENANT = "lumenlabs"
@@ -107,14 +102,4 @@ def lose_notes(platform, tenant) -> None:
 
 def post(stack, verb: str, body: dict, user: str) -> tuple[int, str]:
     """Calls the operator function's URL as the `holdfast` command does, but with any body."""
-    keys = stack.env(user)
-    url = stack.outputs["OperatorUrl"].rstrip("/") + f"/v1/{verb}"
-    request = AWSRequest("POST", url, data=json.dumps(body), headers={"content-type": "application/json"})
-    credentials = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
-    SigV4Auth(credentials, "lambda", keys["AWS_REGION"]).add_auth(request)
-    signed = urllib.request.Request(url, data=request.body, headers=dict(request.headers), method="POST")
-    try:
-        with urllib.request.urlopen(signed, timeout=60) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+    return signed.post(stack.outputs["OperatorUrl"] + f"v1/{verb}", body, stack.credentials(user), REGION)

@@ -6,11 +6,11 @@ import json
 
 import psql
 import pytest
-from deliver import export_item, refusal, tick, wait_until
+from deliver import export_item, refusal, tick
+from paths import FUNCTIONS
 from saas import DATABASES
+from wait import wait_until
 
-
-FUNCTIONS = ("snapshot", "export", "verify", "retention", "restore", "reconcile", "operator")
 MALFORMED = {
     "nothing": {},
     "a list": [],

@@ -5,9 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import pytest
-from deliver import tick, wait_until
+from deliver import tick
 from slots import last_slots
 from stack import FunctionError
+from wait import wait_until
 
 
 RULE = "exports-critical"

@@ -1,5 +1,6 @@
 """The Rust adapters keep the laws of their ports on the services of the stack, not only in memory."""
 
+import json
 import os
 import subprocess
 
@@ -21,9 +22,13 @@ def test_table_bucket_and_key_keep_the_laws_that_the_implementations_in_memory_k
         Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": stack.env()["AWS_DEFAULT_REGION"]}
     )
     key = stack.client("kms").create_key()["KeyMetadata"]["Arn"]
+    trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    stack.client("iam").create_role(
+        RoleName="test", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )
     names = {"HOLDFAST_TEST_TABLE": table, "HOLDFAST_TEST_BUCKET": bucket, "HOLDFAST_TEST_KEY": key}
     done = subprocess.run(
-        ["cargo", "test", "--locked", "-p", "aws", "--", "--ignored"],
+        ["cargo", "test", "--locked", "--workspace", "--test", "conformance", "--test", "nouns", "--", "--ignored"],
         cwd=paths.ROOT, env={**os.environ, **stack.env(), **names}, capture_output=True, text=True, timeout=540,
     )
     assert done.returncode == 0, done.stdout + done.stderr

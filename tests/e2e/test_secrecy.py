@@ -6,8 +6,8 @@ import re
 import zlib
 
 import pytest
+from paths import FUNCTIONS
 
-FUNCTIONS = ("snapshot", "export", "verify", "retention", "restore", "reconcile", "operator")
 WELL_KNOWN_TEXTS = (
     "holdfast-canary", "Sehr geehrte Damen und Herren", "a long transcript of", "Order Lines", "Größe & Gewicht",
     "customer_turnover", "Product № ", "CREATE TABLE", "DROP TABLE customers", "uploads/000.txt", "payment-provider", "smtp/host", "customers_email_ci",

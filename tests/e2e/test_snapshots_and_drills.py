@@ -2,7 +2,8 @@
 
 import pytest
 import saas
-from deliver import refusal, tick, wait_until
+from deliver import refusal, tick
+from wait import wait_until
 
 
 OURS = "holdfast-"

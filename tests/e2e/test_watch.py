@@ -18,16 +18,17 @@ def test_a_tenant_without_a_backup_is_alerted_once_and_the_alert_closes_when_it_
         inbox.new()
         stack.invoke("reconcile", tick("reconcile", NOW))
         alert = inbox.wait_for(newcomer.id)
-        assert newcomer.id in str(alert["message"]) and "RPO" in str(alert["message"]) or "recovery point" in str(alert["message"])
+        message = str(alert["message"])
+        assert newcomer.id in message and ("RPO" in message or "recovery point" in message)
         assert alert["subject"] and "\n" not in alert["subject"]
 
         stack.invoke("reconcile", tick("reconcile", NOW))
         assert not [again for again in inbox.new() if newcomer.id in str(again["message"])], "told twice"
-        assert open_alerts_about(console, newcomer.id)
+        assert console.open_alerts(newcomer.id)
 
         stack.invoke("export", export_item(newcomer.id, NOW.strftime("%Y-%m-%dT%H:%M:%SZ")))
         stack.invoke("reconcile", tick("reconcile", NOW))
-        assert not open_alerts_about(console, newcomer.id), "an alert ends with its cause"
+        assert not console.open_alerts(newcomer.id), "an alert ends with its cause"
     finally:
         backed_up.remove_tenant(newcomer)
 
@@ -47,7 +48,7 @@ def test_a_failed_export_is_told_with_what_it_means_and_what_to_do(stack, backed
     secrets, name = stack.client("secretsmanager"), saas.DATABASES["silo-b"].secret
     right = secrets.get_secret_value(SecretId=name)["SecretString"]
     stack.invoke("export", export_item("borealis", "2026-11-18T08:00:00Z"))
-    assert not open_alerts_about(console, "borealis")
+    assert not console.open_alerts("borealis")
     inbox.new()
     secrets.put_secret_value(SecretId=name, SecretString=json.dumps({**json.loads(right), "password": "wrong-password-canary"}))
     try:
@@ -59,7 +60,7 @@ def test_a_failed_export_is_told_with_what_it_means_and_what_to_do(stack, backed
     message = inbox.wait_for("borealis")["message"]
     assert "holdfast run --tenant borealis" in str(message), "the remedy can be typed as it stands"
     stack.invoke("export", export_item("borealis", "2026-11-19T08:00:00Z"))
-    assert not open_alerts_about(console, "borealis"), "the next success closes it"
+    assert not console.open_alerts("borealis"), "the next success closes it"
 
 
 def test_retention_gives_a_reason_for_every_recovery_point_and_removes_none_unless_told(stack, backed_up, console):
@@ -80,9 +81,3 @@ def test_two_years_later_the_newest_recovery_points_would_still_be_kept(stack, b
     for tenant in backed_up.tenants:
         decided = console.run("retention", "plan", "--tenant", tenant.id, "--explain")["decided"]
         assert decided and all(any(decision["keep"] for decision in record["decisions"]) for record in decided), tenant.id
-
-
-def open_alerts_about(console, tenant: str) -> list[dict]:
-    """The open alerts whose subject names a tenant."""
-    alerts = console.run("alerts")["alerts"]
-    return [alert for alert in alerts if tenant in alert["subject"] and not alert.get("closed_at")]

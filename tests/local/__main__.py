@@ -4,6 +4,8 @@ Works on a fresh machine with Rust, Python 3.11, Node and gcc: it installs what 
 needs below target/ first, then runs itself again in there.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
@@ -21,6 +23,7 @@ def main() -> int:
     # The account of whoever starts this must be out of reach.
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
+    bootstrap.keep_loopback_from_proxies()
     try:
         if options.verb != "down":
             bootstrap.enter_environment()
@@ -63,8 +66,11 @@ def run_demo(options) -> int:
     end_on_signals()
     with Stack() as stack:
         stack.deploy()
+        stack.silence_schedules()
         status = demo.run_demo(stack, options.keep)
         if options.keep:
+            stack.resume_schedules()
+            print(stack.how_to_talk_to_it(), flush=True)
             _stay(stack)
     return status
 

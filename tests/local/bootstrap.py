@@ -1,8 +1,11 @@
 """Makes a fresh machine ready: Python environment, PostgreSQL server, built binaries.
 
 Uses the standard library only. Whatever is there already is left alone, so that a second
-start costs nothing; what is fetched is pinned in `requirements.txt`.
+start costs nothing; what is fetched is pinned in `requirements.txt`. An older Python than
+the stack's must be able to read this file, to look for a newer one.
 """
+
+from __future__ import annotations
 
 import hashlib
 import os
@@ -15,17 +18,31 @@ import paths
 
 REQUIREMENTS = paths.HERE / "requirements.txt"
 OLDEST_PYTHON = (3, 11)
+NEWER_PYTHONS = tuple(f"python3.{minor}" for minor in range(OLDEST_PYTHON[1], 20))
 CREATE_CLUSTER = Path("/etc/postgresql-common/createcluster.conf")
+LOOPBACK = ("127.0.0.1", "localhost")
 
 
 class NotReady(Exception):
     """Something is missing that this program may not or cannot install; says what to do."""
 
 
+def keep_loopback_from_proxies() -> None:
+    """Has every client reach the stack directly, also where a proxy is set for the rest of the world."""
+    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if known != "*":
+        known = ",".join(dict.fromkeys(filter(None, [*known.split(","), *LOOPBACK])))
+    # Some programs read one of the two, some the other.
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = known
+
+
 def enter_environment() -> None:
     """Continues this program inside the pinned environment; returns once it runs there."""
     if sys.version_info < OLDEST_PYTHON:
-        raise NotReady(f"Python {sys.version.split()[0]} is too old: start this with Python 3.11 or newer")
+        newer = next(filter(None, map(shutil.which, NEWER_PYTHONS)), None)
+        if not newer:
+            raise NotReady(f"Python {sys.version.split()[0]} is too old: install Python 3.11 or newer, beside it if need be")
+        os.execv(newer, [newer, "-B", str(paths.HERE), *sys.argv[1:]])
     folder = _environment()
     python = folder / "bin" / "python"
     if Path(sys.prefix).resolve() == folder.resolve():
@@ -42,13 +59,34 @@ def _environment() -> Path:
     say("installing the pinned Python packages (once)")
     for old in paths.LOCAL.glob("venv-*"):
         shutil.rmtree(old)
-    _run([sys.executable, "-m", "venv", folder], "make a Python environment: install the package python3-venv")
+    _make_environment(folder)
     _run(
         [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r", REQUIREMENTS],
         "install the Python packages: is a package index reachable?",
     )
     (folder / "complete").touch()
     return folder
+
+
+def _make_environment(folder: Path) -> None:
+    """Makes an empty environment. Debian keeps a part of what that takes in packages of their own."""
+    command = [sys.executable, "-m", "venv", folder]
+    how = "make a Python environment: install the package python3-venv"
+    try:
+        _run(command, how)
+        return
+    except NotReady:
+        if not shutil.which("apt-get"):
+            raise
+    shutil.rmtree(folder, ignore_errors=True)
+    say("installing python3-venv (once)")
+    _apt(how, "update")
+    _apt(how, "install", "python3-venv")
+    try:
+        _apt(how, "install", f"python3.{sys.version_info.minor}-venv")
+    except NotReady:
+        pass  # not every Python comes from the distribution, and where it does the first package can be enough
+    _run(command, how)
 
 
 def ensure_postgres() -> None:
@@ -62,19 +100,25 @@ def ensure_postgres() -> None:
     if not shutil.which("apt-get"):
         raise NotReady(f"could not {how} (or what your distribution has, with its programs in /usr/lib/postgresql/*/bin)")
     say("installing the PostgreSQL server (once)")
+    is_somebodys = CREATE_CLUSTER.exists()
     _apt(how, "update")
     _apt(how, "install", "postgresql-common")
-    # We make our own servers: the package need not make and start one.
-    if os.access(CREATE_CLUSTER.parent, os.W_OK):
-        CREATE_CLUSTER.write_text("create_main_cluster = false\n")
+    # We make our own servers: the package need not make and start one, unless somebody has said what it shall do.
+    if not is_somebodys:
+        _run([*_as_root(), "tee", CREATE_CLUSTER], how, text="create_main_cluster = false\n")
     _apt(how, "install", "postgresql")
     paths.postgres_bin()
 
 
 def _apt(how: str, verb: str, *packages: str) -> None:
-    prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
     options = ["-y", "--no-install-recommends"] if packages else []
-    _run([*prefix, "apt-get", "-qq", verb, *options, *packages], how, DEBIAN_FRONTEND="noninteractive")
+    # sudo passes no variables on, so `env` sets this one behind it.
+    quiet = ["env", "DEBIAN_FRONTEND=noninteractive"]
+    _run([*_as_root(), *quiet, "apt-get", "-qq", verb, *options, *packages], how)
+
+
+def _as_root() -> list[str]:
+    return [] if os.geteuid() == 0 else ["sudo", "-n"]
 
 
 def build_binaries() -> None:
@@ -91,8 +135,11 @@ def say(text: str) -> None:
     print(f"· {text}", file=sys.stderr, flush=True)
 
 
-def _run(command: list, what: str, cwd: Path | None = None, **environment: str) -> None:
+def _run(command: list, what: str, cwd: Path | None = None, text: str = "") -> None:
     # Output belongs to the person waiting, not to what the verb prints.
-    done = subprocess.run([str(part) for part in command], cwd=cwd, env={**os.environ, **environment}, stdout=sys.stderr)
+    try:
+        done = subprocess.run([str(part) for part in command], cwd=cwd, input=text.encode(), stdout=sys.stderr)
+    except FileNotFoundError as missing:
+        raise NotReady(f"could not {what} ({missing.filename} is not there)") from missing
     if done.returncode:
         raise NotReady(f"could not {what}")

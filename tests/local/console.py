@@ -50,6 +50,10 @@ class Console:
         """The tenant's newest available recovery point, by its scheduled time."""
         return max(self.available(tenant), key=lambda point: point["scheduled_time"])
 
+    def open_alerts(self, about: str) -> list[dict]:
+        """The open alerts whose subject names a tenant."""
+        return [alert for alert in self.run("alerts")["alerts"] if about in alert["subject"] and not alert["closed_at"]]
+
     def request(self, tenant: str, reason: str, point: str | None = None, user: str = ASKS) -> str:
         """Asks for a restore; returns the id of the request."""
         which = ["--point", point] if point else []

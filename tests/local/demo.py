@@ -18,6 +18,7 @@ import saas
 from console import APPROVES, ASKS, Console, Refused
 from narrate import Narrator
 from slots import as_text, last_slots
+from wait import wait_until
 
 POOL_VICTIM = "kestrelair"
 DATABASE_VICTIM = "delta-foods"
@@ -189,14 +190,14 @@ class Demo:
 
     def _until(self, what: str, look, seconds: float, follow: str | None = None):
         """Waits for a truth, firing the schedule that moves things on."""
-        deadline = time.monotonic() + seconds
-        while not (found := look()):
-            if time.monotonic() > deadline:
-                raise DemoFailed(f"waited {seconds} s in vain until {what}")
-            time.sleep(POLL_SECONDS)
-            if follow:
+
+        def look_again():
+            found = look()
+            if not found and follow:
                 self._fire(follow)
-        return found
+            return found
+
+        return wait_until(what, look_again, seconds, POLL_SECONDS)
 
     def _proven(self) -> dict[str, dict]:
         return {point["id"]: point for point in self.console.points() if point["proof"] == "proven"}

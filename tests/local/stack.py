@@ -16,7 +16,6 @@ import string
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.parse
 import urllib.request
 from datetime import datetime, timedelta, timezone
@@ -30,6 +29,7 @@ import deploy as deployment
 import guard
 import paths
 from pgcluster import free_port
+from wait import wait_until
 
 REGION = "eu-central-1"
 ACCOUNT = "123456789012"
@@ -38,7 +38,6 @@ OPERATORS = ("ops-ana", "ops-ben")
 INBOX = "holdfast-alerts-inbox"
 READY_SECONDS = 30
 WAIT_SECONDS = 60
-STEP_SECONDS = 0.1
 LOGS_KEPT = 20
 
 
@@ -161,7 +160,7 @@ class Stack:
             stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )
         log.close()
-        self._until("the emulator answers", self._healthy, READY_SECONDS)
+        wait_until("the emulator answers", self._healthy, READY_SECONDS)
 
     def _healthy(self) -> bool:
         if self._emulator.poll() is not None:
@@ -234,7 +233,7 @@ class Stack:
                 raise StackError(f"instance {identifier} failed: see {self.log}")
             return found if found["DBInstanceStatus"] == "available" else None
 
-        return self._until(f"instance {identifier} is available", look)
+        return wait_until(f"instance {identifier} is available", look, WAIT_SECONDS)
 
     def password(self, identifier: str) -> str:
         """The master password of an instance made by `create_instance`."""
@@ -277,7 +276,7 @@ class Stack:
 
     def wait_until_idle(self) -> None:
         """Waits until no function is running."""
-        self._until("all functions are done", lambda: all(one["ended"] for one in self.invocations()))
+        wait_until("all functions are done", lambda: all(one["ended"] for one in self.invocations()), WAIT_SECONDS)
 
     def logs(self, function: str) -> str:
         """Everything a function has logged."""
@@ -310,14 +309,30 @@ class Stack:
             except scheduler.exceptions.ResourceNotFoundException:
                 return True
 
-        self._until(f"schedule {name} fires", gone)
+        wait_until(f"schedule {name} fires", gone, WAIT_SECONDS)
         if ":lambda:" not in deployed["Target"]["Arn"]:
             return None
-        return self._until(
+        return wait_until(
             f"the function behind schedule {name} ends",
             lambda: next((one for one in self.invocations() if one["trigger"] == once and one["ended"]), None),
             900,
         )
+
+    def silence_schedules(self) -> None:
+        """Has ticks come only from `fire_schedule`: one that happened to be due would change what is counted or restored."""
+        self._set_schedules("DISABLED")
+
+    def resume_schedules(self) -> None:
+        """Lets the deployed schedules fire at their times again."""
+        self._set_schedules("ENABLED")
+
+    def _set_schedules(self, state: str) -> None:
+        scheduler = self.client("scheduler")
+        kept = ("Name", "GroupName", "ScheduleExpression", "ScheduleExpressionTimezone", "FlexibleTimeWindow", "Target")
+        for page in scheduler.get_paginator("list_schedules").paginate():
+            for listed in page["Schedules"]:
+                found = scheduler.get_schedule(Name=listed["Name"], GroupName=listed["GroupName"])
+                scheduler.update_schedule(**{name: found[name] for name in kept if name in found}, State=state)
 
     def _schedule(self, name: str) -> dict:
         scheduler, full = self.client("scheduler"), name if name.startswith(f"{NAME}-") else f"{NAME}-{name}"
@@ -373,16 +388,6 @@ class Stack:
             f"export AWS_ACCESS_KEY_ID='{key}' AWS_SECRET_ACCESS_KEY='{secret}'", "aws s3 ls", "",
             "Ctrl-C here, or `python3 tests/local down`, ends it.",
         ])
-
-    # Waiting -----------------------------------------------------------------
-
-    def _until(self, what: str, look, seconds: float = WAIT_SECONDS):
-        deadline = time.monotonic() + seconds
-        while not (found := look()):
-            if time.monotonic() > deadline:
-                raise StackError(f"waited {seconds} s in vain until {what}")
-            time.sleep(STEP_SECONDS)
-        return found
 
     def _ask(self, what: str, method: str = "GET", **query):
         url = f"{self.endpoint}/_holdfast/{what}?{urllib.parse.urlencode(query)}"

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +18,9 @@ import paths
 import pghost
 import probes
 from stack import FunctionError, Stack
+from wait import wait_until
+
+WAIT_SECONDS = 60
 
 OWNER = """
 import sys, time
@@ -62,12 +64,12 @@ def test_instance_shows_the_states_of_a_creation(databases):
         seen.append((found["DBInstanceStatus"], "Endpoint" in found))
         return found["DBInstanceStatus"] == "available"
 
-    _until(look)
+    wait_until("the instance is available", look, WAIT_SECONDS)
     assert seen[0] == ("creating", False)
     assert seen[-1] == ("available", True)
     rds.delete_db_instance(DBInstanceIdentifier="watched", SkipFinalSnapshot=True)
     assert _instance(databases, "watched")["DBInstanceStatus"] == "deleting"
-    _until(lambda: _instance(databases, "watched") is None)
+    wait_until("the instance is gone", lambda: _instance(databases, "watched") is None, WAIT_SECONDS)
 
 
 def test_master_user_is_no_superuser_but_may_make_roles_and_databases(instance):
@@ -99,6 +101,7 @@ def test_snapshot_restores_as_a_new_cluster_with_the_passwords_of_its_data(insta
     rds = instance.client("rds")
     rds.restore_db_instance_from_db_snapshot(DBInstanceIdentifier="clone", DBSnapshotIdentifier="whole")
     instance.wait_for_instance("clone")
+    assert _servers_of(instance, "clone")
     user, password = "holdfast_master", instance.password("first")
     with psycopg.connect(instance.dsn("clone", "app", user, password)) as connection:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (5000,)
@@ -106,8 +109,8 @@ def test_snapshot_restores_as_a_new_cluster_with_the_passwords_of_its_data(insta
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (100,)
         connection.execute("INSERT INTO kept SELECT generate_series(101, 5000)")
     rds.delete_db_instance(DBInstanceIdentifier="clone", SkipFinalSnapshot=True)
-    _until(lambda: _instance(instance, "clone") is None)
-    assert not [pid for pid in guard.processes_of(instance.root) if "clone" in Path(f"/proc/{pid}/cmdline").read_text()]
+    wait_until("the clone is gone", lambda: _instance(instance, "clone") is None, WAIT_SECONDS)
+    assert not _servers_of(instance, "clone")
 
 
 def test_point_in_time_is_exact(instance):
@@ -151,7 +154,7 @@ def test_rds_tells_eventbridge_when_an_instance_is_ready(instance):
             if one["event"].get("source") == "aws.rds" and one["event"]["detail"]["SourceIdentifier"] == "announced"
         ]
 
-    event = _until(told)[0]
+    event = wait_until("it is told", told, WAIT_SECONDS)[0]
     assert event["detail-type"] == "RDS DB Instance Event"
     assert event["detail"]["EventID"] == "RDS-EVENT-0005"
     assert event["resources"] == [_instance(instance, "announced")["DBInstanceArn"]]
@@ -199,7 +202,7 @@ def test_cron_is_read_in_its_zone(after, fires):
 def test_killed_function_fails_the_invocation_and_the_next_one_works(databases):
     with ThreadPoolExecutor(1) as background:
         running = background.submit(databases.invoke, "operator", {"do": "sleep", "seconds": 1.5})
-        _until(lambda: databases.kill("operator"))
+        wait_until("the function is at work", lambda: databases.kill("operator"), WAIT_SECONDS)
         with pytest.raises(FunctionError, match="Runtime.ExitError"):
             running.result()
     assert databases.invoke("operator", {"again": True}) == {"again": True}
@@ -240,7 +243,7 @@ def test_nothing_is_left_when_the_owner_is_killed():
     assert guard.processes_of(root)
     owner.send_signal(signal.SIGKILL)
     owner.wait()
-    _until(lambda: not root.exists())
+    wait_until("the stack's folder is gone", lambda: not root.exists(), WAIT_SECONDS)
     assert guard.processes_of(root) == []
 
 
@@ -268,14 +271,20 @@ def _instance(stack: Stack, identifier: str) -> dict | None:
 def _take_snapshot(stack: Stack, instance: str, snapshot: str) -> None:
     rds = stack.client("rds")
     rds.create_db_snapshot(DBInstanceIdentifier=instance, DBSnapshotIdentifier=snapshot)
-    _until(
-        lambda: rds.describe_db_snapshots(DBSnapshotIdentifier=snapshot)["DBSnapshots"][0]["Status"] == "available"
+    wait_until(
+        f"snapshot {snapshot} is available",
+        lambda: rds.describe_db_snapshots(DBSnapshotIdentifier=snapshot)["DBSnapshots"][0]["Status"] == "available", WAIT_SECONDS,
     )
 
 
-def _until(look, seconds: float = 30):
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
-        time.sleep(0.05)
+def _servers_of(stack: Stack, identifier: str) -> list[int]:
+    """The database servers of an instance. Judged by its folder alone: the checkout may be called like the instance."""
+    found = []
+    for pid in guard.processes_of(stack.root):
+        try:
+            arguments = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        except FileNotFoundError:
+            continue  # ended since
+        folders = [Path(one).relative_to(stack.root / "pg") for one in arguments if one.startswith(f"{stack.root}/pg/")]
+        found += [pid for folder in folders if identifier in str(folder)]
     return found

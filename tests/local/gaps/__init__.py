@@ -3,6 +3,7 @@
 The emulator is laxer than AWS in places where that would let a test pass that must fail.
 Each gap names the AWS rule it restores and is installed by one function; `conformance.py`
 has a probe of the same name, which shows that the gap is still needed and that it works.
+Only a gap that changes nothing but how long a call takes has none: a clock is no judge.
 Delete a gap when the emulator catches up. Nothing here adds behaviour AWS does not have.
 """
 
@@ -20,18 +21,19 @@ class Gap:
     name: str
     rule: str
     install: Callable[[], None]
+    is_pace: bool = False
 
 
 ALL: dict[str, Gap] = {}
 
 
-def gap(name: str, rule: str):
-    """Registers the decorated function as the correction of a named gap."""
+def gap(name: str, rule: str, is_pace: bool = False):
+    """Registers the decorated function as the correction of a named gap; `is_pace` if only a clock could show it."""
 
     def register(install):
         if name in ALL:
             raise ValueError(f"gap {name} is declared twice")
-        ALL[name] = Gap(name, rule, install)
+        ALL[name] = Gap(name, rule, install, is_pace)
         return install
 
     return register

@@ -20,7 +20,7 @@ INHERITED = ("PATH", "LANG", "TZ", "TMPDIR")
 """The only variables of the host a function sees; all others are Lambda's (AWS_…) or its own."""
 
 
-@gap("lambda-runtime-api-delay", "Runtime API: an answer is not held back (Nagle's algorithm costs 40 ms a call)")
+@gap("lambda-runtime-api-delay", "Runtime API: an answer is not held back (Nagle's algorithm costs 40 ms a call)", is_pace=True)
 def runtime_api_delay() -> None:
     http.server.BaseHTTPRequestHandler.disable_nagle_algorithm = True
 

@@ -1,23 +1,10 @@
 """Lambda: how a function lives, and how it dies."""
 
 import re
-import time
 from pathlib import Path
 
 from probes import Differs, expect, probe
 from stack import FunctionError
-
-
-@probe("lambda-runtime-api-delay")
-def runtime_api_delay(account):
-    def seconds():
-        started = time.monotonic()
-        account.stack.invoke("operator", {})
-        return time.monotonic() - started
-
-    # The delay is 40 ms on every call, so the quickest of several shows it on a busy machine too.
-    if (quickest := min(seconds() for _ in range(20))) > 0.035:
-        raise Differs(f"the quickest of 20 calls took {quickest * 1000:.0f} ms")
 
 
 @probe("lambda-timeout", "A function over its Timeout ends with Sandbox.Timedout")

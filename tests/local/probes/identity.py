@@ -1,14 +1,9 @@
 """IAM: who may do what, and who is believed to be whom."""
 
 import json
-import urllib.error
-import urllib.request
-
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from probes import expect, probe, refused
+from signed import post
 from stack import REGION
 
 WRONG_SECRET = "not-the-secret-of-this-key"
@@ -94,14 +89,5 @@ def url_identity(account):
 
 def call_url(account, body: dict, credentials: tuple[str, str] | None) -> tuple[int, dict | None]:
     """Posts to the function URL, signed or not; returns status and answer."""
-    data = json.dumps(body, ensure_ascii=False).encode()
-    url = account.outputs["OperatorUrl"] + "v1/probe"
-    request = AWSRequest("POST", url, data=data, headers={"Content-Type": "application/json"})
-    if credentials:
-        SigV4Auth(Credentials(*credentials), "lambda", REGION).add_auth(request)
-    try:
-        sent = urllib.request.Request(url, data=data, headers=dict(request.headers.items()), method="POST")
-        with urllib.request.urlopen(sent, timeout=30) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, None
+    status, answer = post(account.outputs["OperatorUrl"] + "v1/probe", body, credentials, REGION)
+    return status, json.loads(answer) if status == 200 else None

@@ -3,11 +3,11 @@
 import datetime
 import json
 import secrets
-import time
 import zoneinfo
 
 from probes import Differs, expect, probe
 from stack import ACCOUNT, REGION
+from wait import wait_until
 
 FAR_ZONE = "Pacific/Kiritimati"  # 14 hours ahead of UTC
 PATIENCE_SECONDS = 5
@@ -39,15 +39,15 @@ def role(account):
     dead_letters = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}"
     payload = {"not for you": secrets.token_hex(8)}
     name = _schedule(account, payload, role=powerless, DeadLetterConfig={"Arn": dead_letters})
-    _until(lambda: _received(account, payload), "the dead letter")
-    if any(one["trigger"] == name for one in account.stack.invocations()):
+    wait_until("the dead letter is there", lambda: _received(account, payload), PATIENCE_SECONDS)
+    if _fired_by(account, name):
         raise Differs("the function was called by a role that may not")
 
 
 @probe("events-asynchronous-invoke")
 def asynchronous_invoke(account):
     name = _schedule(account, {"do": "fail"})
-    _until(lambda: len([one for one in account.stack.invocations() if one["trigger"] == name]) == 3, "three attempts", 10)
+    wait_until("it was tried three times", lambda: len(_fired_by(account, name)) == 3, 10)
 
 
 @probe("states-role")
@@ -74,8 +74,8 @@ def task_token(account):
             if (one["event"] or {}).get("token"):
                 return one["event"]["token"]
 
-    states.send_task_success(taskToken=_until(token, "the token"), output='{"approved": true}')
-    ended = _until(lambda: _ended(states, execution), "the end of the execution")
+    states.send_task_success(taskToken=wait_until("the token is known", token, PATIENCE_SECONDS), output='{"approved": true}')
+    ended = wait_until("the execution has ended", lambda: _ended(states, execution), PATIENCE_SECONDS)
     expect(json.loads(ended.get("output", "null")), {"approved": True}, "the output")
     try:
         states.send_task_success(taskToken=token(), output="{}")
@@ -103,10 +103,13 @@ def _schedule(account, payload: dict, moment=None, zone="UTC", role=None, **targ
 def _fired(account, name: str, seconds: float | None = None) -> dict:
     # The bare emulator looks every ten seconds: be patient enough there to see the other rules.
     patience = seconds or (PATIENCE_SECONDS if "all" not in account.stack.without_gaps else 12)
-    return _until(
-        lambda: next((one for one in account.stack.invocations() if one["trigger"] == name and one["ended"]), None),
-        "the schedule's invocation", patience,
+    return wait_until(
+        "the schedule's invocation has ended", lambda: next((one for one in _fired_by(account, name) if one["ended"]), None), patience
     )
+
+
+def _fired_by(account, name: str) -> list[dict]:
+    return [one for one in account.stack.invocations() if one["trigger"] == name]
 
 
 def _received(account, payload: dict) -> bool:
@@ -121,7 +124,8 @@ def _run_machine(account, role: str) -> tuple[str, str | None]:
         "Arguments": {"FunctionName": account.function_arn, "Payload": {}}, "End": True,
     }
     states = account.client("stepfunctions")
-    ended = _until(lambda execution=_start(account, role, task): _ended(states, execution), "the end of the execution")
+    execution = _start(account, role, task)
+    ended = wait_until("the execution has ended", lambda: _ended(states, execution), PATIENCE_SECONDS)
     return ended["status"], ended.get("error")
 
 
@@ -137,12 +141,3 @@ def _start(account, role: str, task: dict) -> str:
 def _ended(states, execution: str) -> dict | None:
     found = states.describe_execution(executionArn=execution)
     return found if found["status"] != "RUNNING" else None
-
-
-def _until(look, what: str, seconds: float = PATIENCE_SECONDS):
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        if time.monotonic() > deadline:
-            raise Differs(f"waited {seconds} s in vain for {what}")
-        time.sleep(0.1)
-    return found
