@@ -103,7 +103,7 @@ pub(crate) enum Restore {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Retention {
-    /// What retention last decided.
+    /// What retention would decide now, beside what it last did.
     Plan {
         /// Only this tenant's.
         #[arg(long)]

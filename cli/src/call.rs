@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, IsTerminal, Write},
 };
 
-use aws::{Clients, SignedHttp};
+use aws::{AwsError, Clients, SignedHttp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,6 +20,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The function answered with an error.
     Answered { status: u16, code: String, message: String },
+    /// There are no credentials to sign a call with.
+    NotSigned(String),
     /// No answer, or none that makes sense.
     NoAnswer(String),
     /// It was done, and ended badly.
@@ -30,7 +32,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answered { code, message, .. } => write!(f, "{code}: {message}"),
-            Self::Usage(message) | Self::NoAnswer(message) | Self::NotProven(message) => f.write_str(message),
+            Self::Usage(message) | Self::NotSigned(message) | Self::NoAnswer(message) | Self::NotProven(message) => {
+                f.write_str(message)
+            }
         }
     }
 }
@@ -39,11 +43,18 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Answered { status: 403 | 409, .. } => 3,
+            Self::NotSigned(_) | Self::Answered { status: 403 | 409, .. } => 3,
             Self::Answered { status: 404, .. } => 4,
-            Self::Answered { status: 429 | 503, .. } | Self::NoAnswer(_) => 5,
+            Self::NoAnswer(_) => 5,
+            answered if answered.is_passing() => 5,
             Self::Answered { .. } | Self::NotProven(_) => 1,
         }
+    }
+
+    /// Whether the same call may succeed a little later.
+    pub(crate) fn is_passing(&self) -> bool {
+        // 502 and 504 are Lambda's own: the function was cut off or is being replaced.
+        matches!(self, Self::NoAnswer(_) | Self::Answered { status: 429 | 502..=504, .. })
     }
 }
 
@@ -56,7 +67,10 @@ impl Operator {
     /// Makes one call.
     pub(crate) async fn call(&self, verb: &str, body: &Value) -> Result<Value, Failure> {
         let path = format!("/v1/{verb}");
-        let reply = self.http.post(&path, body).await.map_err(|error| Failure::NoAnswer(chain(&error)))?;
+        let reply = self.http.post(&path, body).await.map_err(|error| match &error {
+            AwsError::Denied { .. } => Failure::NotSigned(chain(&error)),
+            _ => Failure::NoAnswer(chain(&error)),
+        })?;
         let value: Value = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
         if reply.status == 200 && value.is_object() {
             return Ok(value);

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use args::Args;
 use clap::Parser;
+use domain::text::plain;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -19,7 +20,8 @@ async fn main() -> ExitCode {
     match Box::pin(call::run(&args)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("holdfast: {failure}");
+            // It repeats what the function said, which may repeat names from anywhere.
+            eprintln!("holdfast: {}", plain(&failure.to_string()));
             ExitCode::from(failure.exit_code())
         }
     }

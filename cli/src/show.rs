@@ -5,13 +5,18 @@ use serde_json::Value;
 
 use crate::table::table;
 
-/// A field as a person reads it.
+/// A field as a person reads it. Whatever it repeats cannot steer the terminal.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => plain(text),
+        other => plain(&other.to_string()),
     }
+}
+
+/// A listing that says if it is not all there is.
+fn listing(answer: &Value, table: String, narrower: &str) -> String {
+    if answer["truncated"] == true { format!("{table}\n\nnote: this is not all there is; {narrower}") } else { table }
 }
 
 fn items<'a>(answer: &'a Value, field: &str) -> &'a [Value] {
@@ -27,13 +32,13 @@ pub(crate) fn status(answer: &Value) -> String {
     format!(
         "environment            {}\nvault                  {}\ntenants protected      {}\n  with recovery point  {}\n  proven to come back  {}\n\
          open alerts            {}\nopen restore requests  {}",
-        plain(&cell(&answer["environment"])),
+        cell(&answer["environment"]),
         cell(&answer["vault"]),
-        tenants["protected"],
-        tenants["with_recovery_point"],
-        tenants["proven"],
-        answer["open_alerts"],
-        answer["open_restore_requests"]
+        cell(&tenants["protected"]),
+        cell(&tenants["with_recovery_point"]),
+        cell(&tenants["proven"]),
+        cell(&answer["open_alerts"]),
+        cell(&answer["open_restore_requests"])
     )
 }
 
@@ -60,26 +65,26 @@ pub(crate) fn points(answer: &Value) -> String {
 }
 
 pub(crate) fn run(answer: &Value) -> String {
-    format!("export of tenant {} started; see `holdfast points --tenant {0}`", plain(&cell(&answer["tenant"])))
+    format!("export of tenant {} started; see `holdfast points --tenant {0}`", cell(&answer["tenant"]))
 }
 
 pub(crate) fn request(answer: &Value) -> String {
     let mut lines = vec![
         format!("restore request  {}", cell(&answer["request"])),
         format!("state            {}", cell(&answer["state"]).replace('_', " ")),
-        format!("tenant           {}", plain(&cell(&answer["tenant"]))),
+        format!("tenant           {}", cell(&answer["tenant"])),
         format!("recovery point   {}", cell(&answer["point"])),
-        format!("requested by     {} at {}", plain(&cell(&answer["requested_by"])), cell(&answer["requested_at"])),
-        format!("reason           {}", plain(&cell(&answer["reason"]))),
+        format!("requested by     {} at {}", cell(&answer["requested_by"]), cell(&answer["requested_at"])),
+        format!("reason           {}", cell(&answer["reason"])),
     ];
     if !answer["approved_by"].is_null() {
-        lines.push(format!("approved by      {}", plain(&cell(&answer["approved_by"]))));
+        lines.push(format!("approved by      {}", cell(&answer["approved_by"])));
     }
     if let Some(preview) = answer.get("preview") {
         let fields = ["table", "returned", "overwritten", "destroyed", "unchanged"];
         lines.push(String::new());
         lines.push(table(&fields, &rows(items(preview, "tables"), &fields)));
-        lines.extend(items(preview, "notes").iter().map(|note| format!("note: {}", plain(&cell(note)))));
+        lines.extend(items(preview, "notes").iter().map(|note| format!("note: {}", cell(note))));
         lines.push(format!("\npreview digest   {}", cell(&preview["digest"])));
     }
     if let Some(outcome) = answer.get("outcome") {
@@ -89,11 +94,11 @@ pub(crate) fn request(answer: &Value) -> String {
             outcome["rows"]
         ));
         lines.push(format!("took             {} ms", outcome["rto_ms"]));
-        lines.push(format!("undo copy        {}", plain(&cell(&outcome["undo_copy"]))));
-        lines.extend(items(outcome, "notes").iter().map(|note| format!("note: {}", plain(&cell(note)))));
+        lines.push(format!("undo copy        {}", cell(&outcome["undo_copy"])));
+        lines.extend(items(outcome, "notes").iter().map(|note| format!("note: {}", cell(note))));
     }
     if let Some(error) = answer.get("error") {
-        lines.push(format!("error            {}: {}", cell(&error["code"]), plain(&cell(&error["message"]))));
+        lines.push(format!("error            {}: {}", cell(&error["code"]), cell(&error["message"])));
     }
     let id = cell(&answer["request"]);
     let next = match answer["state"].as_str() {
@@ -108,34 +113,53 @@ pub(crate) fn request(answer: &Value) -> String {
 
 pub(crate) fn requests(answer: &Value) -> String {
     let fields = ["request", "state", "tenant", "point", "requested_by", "requested_at"];
-    table(&fields, &rows(items(answer, "requests"), &fields))
+    listing(answer, table(&fields, &rows(items(answer, "requests"), &fields)), "the oldest that ended are left out")
 }
 
 pub(crate) fn alerts(answer: &Value) -> String {
     let fields = ["severity", "class", "opened_at", "closed_at", "summary", "remedy"];
-    table(&fields, &rows(items(answer, "alerts"), &fields))
+    listing(answer, table(&fields, &rows(items(answer, "alerts"), &fields)), "the oldest that were closed are left out")
 }
 
 pub(crate) fn audit(answer: &Value) -> String {
     let fields = ["at", "phase", "act", "subject", "actor", "detail"];
-    table(&fields, &rows(items(answer, "entries"), &fields))
+    let table = table(&fields, &rows(items(answer, "entries"), &fields));
+    listing(answer, table, "the day's later entries are left out; the catalog's table has them")
 }
 
+const ONE_TENANT: &str = "ask for one tenant with --tenant";
+
+/// What would be kept now, beside what the last run did.
 pub(crate) fn retention(answer: &Value) -> String {
     let rows: Vec<Vec<String>> = items(answer, "decided")
         .iter()
         .map(|decided| {
             let kept = items(decided, "decisions").iter().filter(|decision| decision["keep"] == true).count();
             let let_go = items(decided, "decisions").len() - kept;
-            let mut row: Vec<String> =
-                ["subject", "kind", "decided_for", "applied"].iter().map(|field| cell(&decided[*field])).collect();
-            row.extend([kept.to_string(), let_go.to_string()]);
+            let mut row = vec![cell(&decided["subject"]), cell(&decided["kind"]), kept.to_string(), let_go.to_string()];
+            row.extend(last_run(&decided["last_run"]));
             row
         })
         .collect();
-    table(&["subject", "kind", "decided for", "applied", "kept", "let go"], &rows)
+    let headings = ["subject", "kind", "would keep", "would let go", "last run for", "carried out", "kept", "let go", "put off"];
+    listing(answer, table(&headings, &rows), ONE_TENANT)
 }
 
+fn last_run(last: &Value) -> [String; 5] {
+    if last.is_null() {
+        return ["never", "-", "-", "-", "-"].map(str::to_owned);
+    }
+    let carried_out = if last["applied"] == true { "yes" } else { "no" };
+    [
+        cell(&last["decided_for"]),
+        carried_out.to_owned(),
+        cell(&last["kept"]),
+        items(last, "let_go").len().to_string(),
+        cell(&last["capped"]),
+    ]
+}
+
+/// Every recovery point with every reason, then what the last run did.
 pub(crate) fn retention_explained(answer: &Value) -> String {
     let rows: Vec<Vec<String>> = items(answer, "decided")
         .iter()
@@ -154,5 +178,39 @@ pub(crate) fn retention_explained(answer: &Value) -> String {
             })
         })
         .collect();
-    table(&["subject", "kind", "scheduled", "recovery point", "verdict", "reasons"], &rows)
+    let explained = table(&["subject", "kind", "scheduled", "recovery point", "would", "reasons"], &rows);
+    format!("{explained}\n\n{}", retention(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_retention_plan_shows_what_would_happen_beside_what_happened() {
+        let decision =
+            |keep: bool, reason: &str| json!({ "point": "rp_1", "scheduled_time": "t", "keep": keep, "reasons": [reason] });
+        let last = json!({ "decided_for": "yesterday", "applied": true, "kept": 7, "capped": 0, "let_go": [decision(false, "not_needed")] });
+        let decisions = [decision(true, "newest"), decision(false, "not_needed")];
+        let answer = json!({ "truncated": true, "decided": [
+            { "subject": "acme", "kind": "database", "decisions": decisions, "last_run": last },
+            { "subject": "borealis", "kind": "media", "decisions": decisions, "last_run": null },
+        ]});
+        let text = retention(&answer);
+        let cells: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(cells[1], ["acme", "database", "1", "1", "yesterday", "yes", "7", "1", "0"], "{text}");
+        assert_eq!(cells[2], ["borealis", "media", "1", "1", "never", "-", "-", "-", "-"], "{text}");
+        assert!(text.contains("--tenant"), "{text}");
+        let explained = retention_explained(&answer);
+        assert_eq!(explained.lines().filter(|line| line.contains("rp_1")).count(), 4, "{explained}");
+    }
+
+    #[test]
+    fn what_the_function_repeats_cannot_steer_the_terminal() {
+        let answer = json!({ "request": "rq\u{1b}[2J", "reason": "a\u{202e}b", "preview": { "digest": "d\r" } });
+        let text = request(&answer);
+        assert!(!text.contains(['\u{1b}', '\u{202e}', '\r']), "{text:?}");
+    }
 }

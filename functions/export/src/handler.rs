@@ -3,9 +3,15 @@
 //! A tick plans one item per due tenant and kind. Each item is its own slot with its own recovery point, so a tenant that
 //! fails harms no other, and a second delivery finds what the first one made.
 
-use domain::{ErrorCode, ErrorReport, TenantId, alert::AlertClass, caps, plan::RuleKind, slot::Slot};
+use domain::{
+    ErrorCode, ErrorReport, TenantId,
+    alert::AlertClass,
+    caps,
+    plan::{Plan, RuleKind},
+    slot::Slot,
+};
 use futures::StreamExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use runtime::{
     Event, Invocation,
     services::{Said, Services},
@@ -41,6 +47,10 @@ pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invoc
         }
         Event::Item(item) => {
             let run: ManualRun = Event::item(item)?;
+            if run.requested_at.duration_since(services.clock.now()) > SignedDuration::from_secs(caps::AHEAD_AT_MOST_S) {
+                let message = format!("requested_at {} lies in the future; check the caller's clock", run.requested_at);
+                return Err(ErrorReport::new(ErrorCode::MalformedEvent, message));
+            }
             let register = services.register(&plan).await?;
             let tenant = register.tenant(&run.tenant).ok_or_else(|| unknown(&run.tenant))?;
             (plan_items::of_tenant(&plan, tenant, Slot::MANUAL, run.requested_at), true)
@@ -51,52 +61,56 @@ pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invoc
     let results: Vec<(Item, Result<Made, ErrorReport>)> = futures::stream::iter(items)
         .map(|item| async {
             let result = match invocation.deadline.check(&format!("the {item}")) {
-                Ok(()) => Box::pin(item.run(services, &plan)).await,
+                Ok(()) => Box::pin(item.run(services, &plan, &invocation.deadline)).await,
                 Err(near) => Err(near),
             };
+            // Told one by one: an invocation that is cut off has told of what it finished.
+            if let Err(untold) = tell(services, &plan, &item, &result).await {
+                tracing::error!(
+                    error.code = untold.code.name(),
+                    "the outcome of the {item} could not be told: {}",
+                    untold.message
+                );
+            }
             (item, result)
         })
         .buffer_unordered(caps::EXPORTS_AT_ONCE)
         .collect()
         .await;
-    report(services, &plan, total, results, manual).await
+    report(total, results, manual)
 }
 
-/// Tells the subscribers about every failure, and the caller what a retry could still mend.
-async fn report(
-    services: &Services,
-    plan: &domain::plan::Plan,
-    total: usize,
-    results: Vec<(Item, Result<Made, ErrorReport>)>,
-    manual: bool,
-) -> Result<Value, ErrorReport> {
+/// Tells the subscribers of an item that failed, or that one is well again.
+async fn tell(services: &Services, plan: &Plan, item: &Item, result: &Result<Made, ErrorReport>) -> Result<(), ErrorReport> {
+    match result {
+        Ok(_) => services.all_clear(AlertClass::RunFailed, &item.to_string()).await,
+        // Another run has the slot, or the next invocation does: nothing is wrong yet.
+        Err(report) if matches!(report.code, ErrorCode::Fenced | ErrorCode::DeadlineNear) => Ok(()),
+        Err(report) => {
+            let said = Said {
+                summary: format!("the {item} failed: {report}"),
+                meaning: format!(
+                    "tenant {} has no recovery point of {}; older ones still serve",
+                    item.tenant.id, item.scheduled_time
+                ),
+                remedy: format!("mend the cause, then `holdfast run --tenant {}`", item.tenant.id),
+            };
+            services.raise(plan, AlertClass::RunFailed, &item.to_string(), said).await
+        }
+    }
+}
+
+/// Tells the caller what was made, and what a retry could still mend.
+fn report(total: usize, results: Vec<(Item, Result<Made, ErrorReport>)>, manual: bool) -> Result<Value, ErrorReport> {
     let mut made = Vec::new();
     let mut already = 0;
     let mut failed: Vec<(Item, ErrorReport)> = Vec::new();
     for (item, result) in results {
         match result {
-            Ok(Made::New(point)) => {
-                services.all_clear(AlertClass::RunFailed, &item.to_string()).await?;
-                made.push(point.to_string());
-            }
+            Ok(Made::New(point)) => made.push(point.to_string()),
             Ok(Made::Already) => already += 1,
             Err(report) => failed.push((item, report)),
         }
-    }
-    for (item, report) in &failed {
-        // Another run has the slot, or the next invocation does: nothing is wrong yet.
-        if matches!(report.code, ErrorCode::Fenced | ErrorCode::DeadlineNear) {
-            continue;
-        }
-        let said = Said {
-            summary: format!("the {item} failed: {report}"),
-            meaning: format!(
-                "tenant {} has no recovery point of {}; older ones still serve",
-                item.tenant.id, item.scheduled_time
-            ),
-            remedy: format!("mend the cause, then `holdfast run --tenant {}`", item.tenant.id),
-        };
-        services.raise(plan, AlertClass::RunFailed, &item.to_string(), said).await?;
     }
     tracing::info!(items = total, made = made.len(), already, failed = failed.len(), "exports done");
     // A retry of the tick finds the finished slots taken and works on the rest only.

@@ -1,17 +1,20 @@
 //! One export: take the slot, read the source, write the vault, publish.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use catalog::{Held, Taken};
 use domain::{
-    Coded, ErrorCode, ErrorReport, RecoveryPointId,
+    Coded, ErrorCode, ErrorReport, RecoveryPointId, caps,
     plan::Plan,
     point::{Content, Kind},
     register::Tenant,
     slot::{Slot, Subject},
 };
 use jiff::Timestamp;
-use runtime::services::{REGISTER_FACT, Services};
+use runtime::{
+    Deadline,
+    services::{REGISTER_FACT, Services},
+};
 use serde_json::{Value, json};
 use sources::{
     configuration::{self, Setting},
@@ -19,6 +22,11 @@ use sources::{
 };
 use tracing::Instrument;
 use vault::{PointWriter, Written};
+
+/// What an invocation keeps back to record what it did.
+const RESERVE: Duration = Duration::from_millis(caps::DEADLINE_RESERVE_MS);
+/// Time in which an export that fits into an invocation at all should have finished.
+const ENOUGH: Duration = Duration::from_secs(600);
 
 /// One tenant and kind at one instant.
 #[derive(Debug, Clone)]
@@ -46,7 +54,7 @@ impl fmt::Display for Item {
 
 impl Item {
     /// Makes the recovery point of this item's slot, unless it is there.
-    pub(crate) async fn run(&self, services: &Services, plan: &Plan) -> Result<Made, ErrorReport> {
+    pub(crate) async fn run(&self, services: &Services, plan: &Plan, deadline: &Deadline) -> Result<Made, ErrorReport> {
         let slot = Slot {
             rule: self.rule.clone(),
             scheduled_time: self.scheduled_time,
@@ -60,12 +68,14 @@ impl Item {
         let span = tracing::info_span!(
             "export", tenant.id = %self.tenant.id, run.id = %held.value.run, recovery_point.id = %held.value.id, kind = self.kind.name()
         );
-        self.fill(services, plan, &held).instrument(span).await
+        self.fill(services, plan, &held, deadline).instrument(span).await
     }
 
-    async fn fill(&self, services: &Services, plan: &Plan, held: &Held) -> Result<Made, ErrorReport> {
+    async fn fill(&self, services: &Services, plan: &Plan, held: &Held, deadline: &Deadline) -> Result<Made, ErrorReport> {
         let started_at = services.clock.now();
-        match Box::pin(self.write(services, plan, held)).await {
+        let budget = deadline.remaining().saturating_sub(RESERVE);
+        let written = tokio::time::timeout(budget, Box::pin(self.write(services, plan, held))).await;
+        match written.unwrap_or_else(|_| Err(out_of_time(budget))) {
             Ok(content) => {
                 let point = services.catalog.publish(held, content, services.clock.now()).await?;
                 tracing::info!(elapsed_ms = services.ms_since(started_at), "published");
@@ -140,6 +150,21 @@ fn content(vault_tenant: domain::VaultTenantId, written: Written) -> Content {
         plaintext_bytes: written.plaintext_bytes,
         stored_bytes: written.stored_bytes,
     }
+}
+
+/// A whole invocation that was not enough will not be enough the next time; what was begun late may well fit then.
+fn out_of_time(budget: Duration) -> ErrorReport {
+    let seconds = budget.as_secs();
+    if budget < ENOUGH {
+        return ErrorReport::new(
+            ErrorCode::DeadlineNear,
+            format!("it was begun with {seconds} s left and not finished; the next invocation begins it anew"),
+        );
+    }
+    let message = format!(
+        "it did not finish within {seconds} s, all that an invocation has; give the function more memory, or the tenant a place of its own"
+    );
+    ErrorReport::new(ErrorCode::SourceRefused, message)
 }
 
 /// Adds to a database's error what a person has to look at: the instance and the secret, which a host name does not tell.

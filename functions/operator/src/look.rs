@@ -1,9 +1,11 @@
 //! What an operator can look at. Nothing here changes anything.
 
-use catalog::tenants::TenantRecord;
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use catalog::{alerts::AlertRecord, tenants::TenantRecord};
 use domain::{
     ErrorReport, TenantId, caps,
-    point::{Content, Kind, RecoveryPoint},
+    point::{Content, Kind, Proof, RecoveryPoint},
     slot::Subject,
 };
 use jiff::Timestamp;
@@ -11,13 +13,10 @@ use runtime::services::Services;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The most alerts and audit entries in one answer.
-const LISTED_MAX: usize = 1_000;
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PointsOf {
-    tenant: Option<TenantId>,
+    pub(crate) tenant: Option<TenantId>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -34,12 +33,12 @@ pub(crate) async fn status(services: &Services) -> Result<Value, ErrorReport> {
     for record in tenants.iter().filter(|record| record.tenant.is_protected()) {
         protected += 1;
         let subject = Subject::Tenant(record.tenant.id.clone());
-        let points = services.catalog.points(&subject, Some(Kind::Database), 50).await?;
+        let points = services.catalog.points(&subject, Some(Kind::Database), caps::POSTURE_POINTS_MAX).await?;
         with_point += usize::from(points.iter().any(|point| point.value.is_usable()));
-        proven += usize::from(points.iter().any(|point| point.value.proof.name() == "proven"));
+        proven += usize::from(points.iter().any(|point| is_proven(&point.value)));
     }
-    let open = services.catalog.alerts(None, LISTED_MAX).await?.into_iter().filter(|alert| alert.closed_at.is_none()).count();
-    let requests = services.catalog.requests(true, LISTED_MAX).await?.len();
+    let open = services.catalog.open_alerts(caps::ALERTS_LISTED_MAX).await?.len();
+    let requests = services.catalog.requests(true, caps::REQUESTS_LISTED_MAX).await?.len();
     Ok(json!({
         "environment": plan.environment,
         "vault": services.config.vault_id,
@@ -47,6 +46,11 @@ pub(crate) async fn status(services: &Services) -> Result<Value, ErrorReport> {
         "open_alerts": open,
         "open_restore_requests": requests,
     }))
+}
+
+/// Whether a recovery point came back in a restore test and still can.
+fn is_proven(point: &RecoveryPoint) -> bool {
+    point.content().is_some() && matches!(point.proof, Proof::Proven { .. })
 }
 
 /// Every tenant with its newest recovery points.
@@ -69,7 +73,6 @@ pub(crate) async fn tenants(services: &Services) -> Result<Value, ErrorReport> {
 
 /// The recovery points of one tenant, or the newest few of every tenant and instance.
 pub(crate) async fn points(services: &Services, asked: PointsOf) -> Result<Value, ErrorReport> {
-    const FEW: usize = 3;
     let mut found: Vec<RecoveryPoint> = Vec::new();
     if let Some(tenant) = asked.tenant {
         services.tenant(&tenant).await?;
@@ -81,7 +84,7 @@ pub(crate) async fn points(services: &Services, asked: PointsOf) -> Result<Value
         let instances = plan.snapshot_subjects().into_iter().map(|id| Subject::Instance(id.to_owned())).collect::<Vec<_>>();
         for subject in tenants.chain(instances) {
             for kind in [Kind::Database, Kind::Media, Kind::Configuration, Kind::Snapshot] {
-                let points = services.catalog.points(&subject, Some(kind), FEW).await?;
+                let points = services.catalog.points(&subject, Some(kind), caps::POINTS_OF_EACH_MAX).await?;
                 found.extend(points.into_iter().map(|point| point.value));
             }
         }
@@ -119,10 +122,13 @@ fn shown(point: &RecoveryPoint) -> Value {
     shown
 }
 
-/// Alerts, open ones first.
+/// Alerts: the open ones, then those that were closed last.
 pub(crate) async fn alerts(services: &Services) -> Result<Value, ErrorReport> {
-    let mut alerts = services.catalog.alerts(None, LISTED_MAX).await?;
-    alerts.sort_by_key(|record| (record.closed_at.is_some(), std::cmp::Reverse(record.alert.opened_at)));
+    let open = services.catalog.open_alerts(caps::ALERTS_LISTED_MAX).await?;
+    let read = services.catalog.alerts(None, caps::ALERTS_READ_MAX).await?;
+    let all_read = read.len() < caps::ALERTS_READ_MAX;
+    let mut alerts = arranged(open, read);
+    let truncated = cut(&mut alerts, caps::ALERTS_LISTED_MAX) || !all_read;
     let shown: Vec<Value> = alerts
         .into_iter()
         .map(|record| {
@@ -133,39 +139,76 @@ pub(crate) async fn alerts(services: &Services) -> Result<Value, ErrorReport> {
             })
         })
         .collect();
-    Ok(json!({ "alerts": shown }))
+    Ok(json!({ "alerts": shown, "truncated": truncated }))
+}
+
+/// Open alerts, the newest first, then closed ones, the last closed first.
+///
+/// `indexed` is every open alert, perhaps a moment late; `read` is current and may end before some. What both have counts as in `read`.
+fn arranged(indexed: Vec<AlertRecord>, read: Vec<AlertRecord>) -> Vec<AlertRecord> {
+    let known: BTreeMap<_, _> =
+        indexed.into_iter().chain(read).map(|record| ((record.alert.class, record.alert.subject.clone()), record)).collect();
+    let mut alerts: Vec<AlertRecord> = known.into_values().collect();
+    alerts.sort_by_key(|record| (record.closed_at.is_some(), Reverse(record.closed_at.unwrap_or(record.alert.opened_at))));
+    alerts
+}
+
+/// Cuts a list to `max`; whether anything was cut off.
+pub(crate) fn cut<T>(list: &mut Vec<T>, max: usize) -> bool {
+    let too_long = list.len() > max;
+    list.truncate(max);
+    too_long
 }
 
 /// The audit trail of one UTC day, today's by default.
 pub(crate) async fn audit(services: &Services, asked: Day) -> Result<Value, ErrorReport> {
     let day = asked.day.unwrap_or_else(|| services.clock.now());
-    Ok(json!({ "entries": services.catalog.audit_of(day, LISTED_MAX).await? }))
+    let mut entries = services.catalog.audit_of(day, caps::AUDIT_LISTED_MAX + 1).await?;
+    let truncated = cut(&mut entries, caps::AUDIT_LISTED_MAX);
+    Ok(json!({ "entries": entries, "truncated": truncated }))
 }
 
-/// What retention last decided, with every reason.
-pub(crate) async fn retention_plan(services: &Services, asked: PointsOf) -> Result<Value, ErrorReport> {
-    let plan = services.plan().await?;
-    let subjects: Vec<Subject> = match asked.tenant {
-        Some(tenant) => {
-            services.tenant(&tenant).await?;
-            vec![Subject::Tenant(tenant)]
-        }
-        None => {
-            let tenants = services.catalog.tenants().await?.into_iter().map(|record| Subject::Tenant(record.tenant.id));
-            let instances = plan.snapshot_subjects().into_iter().map(|id| Subject::Instance(id.to_owned()));
-            tenants.chain(instances).collect()
-        }
-    };
-    let mut decided = Vec::new();
-    for subject in subjects {
-        for kind in [Kind::Database, Kind::Media, Kind::Configuration, Kind::Snapshot] {
-            if let Some(record) = services.catalog.newest_decision(&subject, kind).await? {
-                decided.push(json!({
-                    "subject": subject.to_string(), "kind": kind, "decided_for": record.scheduled_time, "applied": record.applied,
-                    "decisions": record.decisions,
-                }));
-            }
-        }
+#[cfg(test)]
+mod tests {
+    use domain::alert::{Alert, AlertClass};
+
+    use super::*;
+
+    fn alert(class: AlertClass, opened_hour: u8, closed_hour: Option<u8>) -> AlertRecord {
+        let at = |hour: u8| format!("2026-11-23T{hour:02}:00:00Z").parse::<Timestamp>().unwrap();
+        let text = String::new;
+        let alert =
+            Alert { class, subject: "acme".into(), opened_at: at(opened_hour), summary: text(), meaning: text(), remedy: text() };
+        AlertRecord { alert, closed_at: closed_hour.map(at), sent_at: None }
     }
-    Ok(json!({ "policy": plan.retention, "decided": decided }))
+
+    #[test]
+    fn open_alerts_come_first_and_the_last_closed_next_however_their_classes_sort() {
+        use AlertClass::{BackupBad, MissedSlot, RegisterBad, RestoreFailed, RunFailed};
+        let beyond_what_was_read = alert(RestoreFailed, 2, None);
+        let closed_since_it_was_indexed = alert(RunFailed, 3, Some(9));
+        let indexed = vec![beyond_what_was_read.clone(), alert(RunFailed, 3, None), alert(RegisterBad, 4, None)];
+        let read = vec![
+            alert(BackupBad, 1, Some(5)),
+            alert(MissedSlot, 1, Some(7)),
+            closed_since_it_was_indexed.clone(),
+            alert(RegisterBad, 4, None),
+        ];
+        let expected = vec![
+            alert(RegisterBad, 4, None),
+            beyond_what_was_read,
+            closed_since_it_was_indexed,
+            alert(MissedSlot, 1, Some(7)),
+            alert(BackupBad, 1, Some(5)),
+        ];
+        assert_eq!(arranged(indexed, read), expected);
+    }
+
+    #[test]
+    fn a_list_says_whether_something_was_cut_off() {
+        let (mut full, mut long) = (vec![1, 2], vec![1, 2, 3]);
+        assert!(!cut(&mut full, 2));
+        assert!(cut(&mut long, 2));
+        assert_eq!((full, long), (vec![1, 2], vec![1, 2]));
+    }
 }

@@ -3,6 +3,7 @@
 mod handler;
 mod look;
 mod restores;
+mod retention_plan;
 mod runs;
 
 use runtime::{door, services::Services};

@@ -1,5 +1,6 @@
 //! Restore requests: made by one person, approved by another, carried out by the runbook.
 
+use aws::TaskAnswer;
 use catalog::audit::Phase;
 use domain::{
     Coded, ErrorCode, ErrorReport, RecoveryPointId, RequestId, TenantId, caps,
@@ -11,6 +12,8 @@ use jiff::Timestamp;
 use runtime::services::Services;
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::look::cut;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,6 +47,7 @@ pub(crate) async fn request(services: &Services, caller: &Identity, wish: Wish) 
         );
         return Err(ErrorReport::new(ErrorCode::MalformedEvent, message));
     }
+    let machine = services.config.restore_machine()?;
     services.tenant(&wish.tenant).await?;
     let point = choose(services, &wish).await?;
     let request = RestoreRequest {
@@ -61,11 +65,24 @@ pub(crate) async fn request(services: &Services, caller: &Identity, wish: Wish) 
         .await?;
     let request = services.catalog.create(request).await?.value;
     // Named after the request, so a repeated start finds the runbook that is there.
-    services.clients.machines().start(services.config.restore_machine()?, &id.to_string(), &json!({ "request": id })).await?;
-    services
-        .audit(Phase::Outcome, &caller.arn, "restore.request", wish.tenant.as_str(), &format!("{id}: runbook started"))
-        .await?;
+    let started = services.clients.machines().start(machine, &id.to_string(), &json!({ "request": id })).await;
+    let started = started.map_err(ErrorReport::from);
+    if let Err(report) = &started {
+        end_unstarted(services, id, report).await;
+    }
+    let outcome =
+        started.as_ref().map_or_else(|report| format!("{id}: not started: {report}"), |_| format!("{id}: runbook started"));
+    services.audit(Phase::Outcome, &caller.arn, "restore.request", wish.tenant.as_str(), &outcome).await?;
+    started?;
     Ok(shown(&request))
+}
+
+/// Ends a request whose runbook did not start, which nothing else would move on. If it did start after all, it finds the request ended.
+async fn end_unstarted(services: &Services, id: RequestId, report: &ErrorReport) {
+    let ended = services.catalog.advance(id, |request| request.fail(report, services.clock.now())).await;
+    if let Err(error) = ended {
+        tracing::error!(request.id = %id, error.code = error.code().name(), "a request without a runbook stays open: {error}");
+    }
 }
 
 /// The recovery point a wish means: the one named, or the newest at or before a time, or the newest.
@@ -102,12 +119,14 @@ pub(crate) async fn show(services: &Services, which: Which) -> Result<Value, Err
     Ok(shown(&services.catalog.request(which.request).await?.value))
 }
 
-/// Requests, the open ones first.
+/// Requests: the open ones, the oldest first, then those that ended, the newest first.
 pub(crate) async fn list(services: &Services) -> Result<Value, ErrorReport> {
-    const LISTED_MAX: usize = 200;
-    let mut found = services.catalog.requests(true, LISTED_MAX).await?;
-    found.extend(services.catalog.requests(false, LISTED_MAX).await?);
-    Ok(json!({ "requests": found.iter().map(shown).collect::<Vec<_>>() }))
+    const MAX: usize = caps::REQUESTS_LISTED_MAX;
+    let mut open = services.catalog.requests(true, MAX + 1).await?;
+    let mut ended = services.catalog.requests(false, MAX + 1).await?;
+    let truncated = cut(&mut open, MAX) | cut(&mut ended, MAX);
+    let requests: Vec<Value> = open.iter().chain(&ended).map(shown).collect();
+    Ok(json!({ "requests": requests, "truncated": truncated }))
 }
 
 /// Records another person's agreement and wakes the runbook. Repeating it wakes it again if the first call was lost.
@@ -115,14 +134,39 @@ pub(crate) async fn approve(services: &Services, caller: &Identity, agreement: A
     let id = agreement.request;
     let subject = id.to_string();
     services.audit(Phase::Intent, &caller.arn, "restore.approve", &subject, &agreement.preview_digest).await?;
-    let approved = approve_once(services, caller, &agreement).await;
-    let outcome = approved.as_ref().map_or_else(|report| format!("refused: {report}"), |_| "approved".to_owned());
+    let approved = match approve_once(services, caller, &agreement).await {
+        Ok(request) => wake(services, request).await,
+        Err(report) => Err(report),
+    };
+    let outcome = approved.as_ref().map_or_else(|report| format!("not done: {report}"), |_| "approved".to_owned());
     services.audit(Phase::Outcome, &caller.arn, "restore.approve", &subject, &outcome).await?;
-    let request = approved?;
-    if let RequestState::Approved { task_token, .. } = &request.state {
-        services.clients.machines().succeed_task(task_token, &json!({ "request": id })).await?;
+    Ok(shown(&approved?))
+}
+
+/// Lets the runbook of an approved request go on.
+///
+/// # Errors
+/// `ApprovalInvalid` if it no longer waits and has not gone on either: the approver must not believe that anything happens.
+async fn wake(services: &Services, request: RestoreRequest) -> Result<RestoreRequest, ErrorReport> {
+    let RequestState::Approved { task_token, .. } = &request.state else { return Ok(request) };
+    let id = request.id;
+    match services.clients.machines().succeed_task(task_token, &json!({ "request": id })).await? {
+        TaskAnswer::Taken => Ok(request),
+        TaskAnswer::TooLate => went_on(services.catalog.request(id).await?.value),
     }
-    Ok(shown(&request))
+}
+
+/// The request, if an earlier call woke its runbook: then the work has begun.
+fn went_on(request: RestoreRequest) -> Result<RestoreRequest, ErrorReport> {
+    if matches!(request.state, RequestState::Executing { .. } | RequestState::Proven { .. }) {
+        return Ok(request);
+    }
+    let (id, state) = (request.id, request.state.name());
+    let message = format!(
+        "the runbook of restore request {id} no longer waits for approval, and the request is {state}; \
+         see `holdfast restore watch {id}`, and unless that shows the work going on, make a new request"
+    );
+    Err(ErrorReport::new(ErrorCode::ApprovalInvalid, message))
 }
 
 async fn approve_once(services: &Services, caller: &Identity, agreement: &Agreement) -> Result<RestoreRequest, ErrorReport> {
@@ -170,4 +214,43 @@ fn shown(request: &RestoreRequest) -> Value {
         RequestState::Failed { code, message, .. } => shown["error"] = json!({ "code": code, "message": message }),
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::request::{Approval, Preview};
+
+    use super::*;
+
+    fn in_state(state: RequestState) -> RestoreRequest {
+        let person = Identity { arn: "arn:aws:iam::1:user/ana".into(), principal: "A".into(), account: "1".into() };
+        RestoreRequest {
+            id: "rq_00000000-0000-0000-0000-000000000001".parse().unwrap(),
+            tenant: "acme".parse().unwrap(),
+            point: "rp_00000000-0000-0000-0000-000000000002".parse().unwrap(),
+            reason: "rows gone".into(),
+            requested_by: person,
+            requested_at: at(),
+            state,
+        }
+    }
+
+    fn at() -> Timestamp {
+        "2026-11-23T10:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn an_approval_that_came_too_late_is_not_reported_as_one() {
+        let preview = Preview { at: at(), tables: vec![], notes: vec![], live_digest: "l".into(), digest: "d".into() };
+        let approval = Approval { by: in_state(RequestState::Requested).requested_by, at: at(), preview_digest: "d".into() };
+        let approved = RequestState::Approved { preview: preview.clone(), approval: approval.clone(), task_token: "t".into() };
+        let failed = RequestState::Failed { at: at(), code: "ApprovalInvalid".into(), message: "m".into() };
+        for state in [approved, failed] {
+            let report = went_on(in_state(state)).unwrap_err();
+            assert_eq!(report.code, ErrorCode::ApprovalInvalid);
+            assert!(report.message.contains("holdfast restore watch rq_"), "{report}");
+        }
+        let executing = RequestState::Executing { preview, approval, started_at: at() };
+        assert!(went_on(in_state(executing)).is_ok(), "an earlier call woke it");
+    }
 }

@@ -1,22 +1,17 @@
 //! Reconcile: compares what should be with what is, on a timer, and says so once. Silence is a failure.
+//!
+//! Each look is on its own: one that fails does not keep the others from looking.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use domain::{
-    ErrorReport,
-    alert::AlertClass,
-    plan::Plan,
-    point::Kind,
-    register::Tenant,
-    rpo::{self, MissedSlot},
-    slot::Subject,
-};
-use jiff::Timestamp;
+use domain::{ErrorReport, alert::AlertClass, plan::Plan, register::Tenant};
 use runtime::{
     Event, Invocation,
     services::{Said, Services},
 };
 use serde_json::{Value, json};
+
+use crate::{missed, stuck};
 
 /// Serves one event. A tick's content does not matter: reconcile looks at the world, not at its event.
 pub(crate) async fn handle(services: &Services, event: Event, _: &Invocation) -> Result<Value, ErrorReport> {
@@ -24,84 +19,49 @@ pub(crate) async fn handle(services: &Services, event: Event, _: &Invocation) ->
         return Err(event.refused("reconcile", "a tick").into());
     }
     let plan = services.plan().await?;
+    let remembered: Vec<Tenant> = services.catalog.tenants().await?.into_iter().map(|record| record.tenant).collect();
     // An unreadable register has raised its own alert; what the catalog remembers of it must still be judged.
-    let (tenants, register_error) = match services.register(&plan).await {
-        Ok(register) => (register.tenants, None),
-        Err(report) => (remembered(services).await?, Some(report)),
-    };
-    let newest = newest_points(services, &plan, &tenants).await?;
-    let lookup = |subject: &Subject, kind: Kind| newest.get(&(subject.clone(), kind)).copied();
-    let missed = rpo::missed_slots(&plan, &plan.zone()?, &tenants, &lookup, services.clock.now());
-
-    let troubled: BTreeSet<String> = missed.iter().map(alert_subject).collect();
-    for slot in &missed {
-        services.raise(&plan, AlertClass::MissedSlot, &alert_subject(slot), said(slot)).await?;
-    }
-    for open in services.catalog.alerts(Some(AlertClass::MissedSlot), domain::caps::LISTED_POINTS_MAX).await? {
-        if open.closed_at.is_none() && !troubled.contains(&open.alert.subject) {
-            services.all_clear(AlertClass::MissedSlot, &open.alert.subject).await?;
+    let (tenants, register) = match services.register(&plan).await {
+        Ok(register) => {
+            let vanished = vanished(services, &plan, &remembered, &register.tenants).await;
+            (register.tenants, vanished)
         }
-    }
+        Err(report) => (remembered, Err(report)),
+    };
+    let missed = missed::alert(services, &plan, &tenants).await;
+    let looks =
+        [register, stuck::runs(services, &plan).await, stuck::requests(services, &plan).await, untold(services, &plan).await];
+    let missed = missed?;
     tracing::info!(tenants = tenants.len(), missed = missed.len(), "reconciled");
-    match register_error {
-        Some(report) => Err(report),
-        None => Ok(json!({ "tenants": tenants.len(), "missed": troubled })),
+    looks.into_iter().collect::<Result<(), ErrorReport>>()?;
+    Ok(json!({ "tenants": tenants.len(), "missed": missed }))
+}
+
+/// A tenant that is gone from the register is no longer backed up, and a slip in the query looks just the same.
+async fn vanished(services: &Services, plan: &Plan, remembered: &[Tenant], listed: &[Tenant]) -> Result<(), ErrorReport> {
+    let listed: BTreeSet<_> = listed.iter().map(|tenant| &tenant.id).collect();
+    for tenant in remembered.iter().filter(|tenant| tenant.is_protected()) {
+        let subject = format!("tenant {}", tenant.id);
+        if listed.contains(&tenant.id) {
+            services.all_clear(AlertClass::RegisterBad, &subject).await?;
+            continue;
+        }
+        let said = Said {
+            summary: format!("tenant {} is not in the tenant register any more", tenant.id),
+            meaning: "it is no longer backed up; its recovery points are kept by retention only".to_owned(),
+            remedy: "if it left, list it with status `deleted`; if not, mend its row or the register query".to_owned(),
+        };
+        services.raise(plan, AlertClass::RegisterBad, &subject, said).await?;
     }
+    Ok(())
 }
 
-async fn remembered(services: &Services) -> Result<Vec<Tenant>, ErrorReport> {
-    Ok(services.catalog.tenants().await?.into_iter().map(|record| record.tenant).collect())
-}
-
-async fn newest_points(
-    services: &Services,
-    plan: &Plan,
-    tenants: &[Tenant],
-) -> Result<BTreeMap<(Subject, Kind), Timestamp>, ErrorReport> {
-    let of_tenants = tenants
-        .iter()
-        .filter(|tenant| tenant.is_protected())
-        .flat_map(|tenant| rpo::tenant_kinds(plan, tenant).into_iter().map(|kind| (Subject::Tenant(tenant.id.clone()), kind)));
-    let of_instances = plan.snapshot_subjects().into_iter().map(|id| (Subject::Instance(id.to_owned()), Kind::Snapshot));
-    let mut newest = BTreeMap::new();
-    for (subject, kind) in of_tenants.chain(of_instances) {
-        if let Some(point) = services.catalog.newest_available(&subject, kind).await? {
-            newest.insert((subject, kind), point.value.scheduled_time);
+/// Alerts that were opened but that no subscriber could be told of at that time.
+async fn untold(services: &Services, plan: &Plan) -> Result<(), ErrorReport> {
+    for record in services.catalog.open_alerts(domain::caps::LISTED_POINTS_MAX).await? {
+        if record.sent_at.is_none() {
+            services.tell(plan, record.alert).await?;
         }
     }
-    Ok(newest)
-}
-
-fn alert_subject(slot: &MissedSlot) -> String {
-    format!("{} of rule {}", slot.subject, slot.rule)
-}
-
-fn said(slot: &MissedSlot) -> Said {
-    let kinds: Vec<&str> = slot.kinds.iter().map(|kind| kind.name()).collect();
-    let loss = match slot.newest {
-        Some(newest) => format!(
-            "the newest recovery point is of {newest}; everything after it would be lost, against an RPO of {} minutes",
-            slot.rpo_minutes
-        ),
-        None => "there is no recovery point at all: everything would be lost".to_owned(),
-    };
-    let remedy = match &slot.subject {
-        Subject::Tenant(tenant) => {
-            format!("look for a run_failed alert of the same tenant, mend its cause, then `holdfast run --tenant {tenant}`")
-        }
-        Subject::Instance(_) => {
-            "look for a run_failed alert of the same instance and mend its cause; the next slot tries again".to_owned()
-        }
-    };
-    Said {
-        summary: format!(
-            "{} was due at {} by rule {} and has no recovery point ({})",
-            slot.subject,
-            slot.due,
-            slot.rule,
-            kinds.join(", ")
-        ),
-        meaning: loss,
-        remedy,
-    }
+    Ok(())
 }

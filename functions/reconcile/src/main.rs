@@ -1,6 +1,8 @@
 //! The `reconcile` function's process: it makes the services once and hands every event to the handler.
 
 mod handler;
+mod missed;
+mod stuck;
 
 use runtime::{door, services::Services};
 

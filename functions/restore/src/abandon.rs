@@ -29,20 +29,31 @@ pub(crate) async fn abandon(services: &Services, id: RequestId, caught: Caught) 
     if request.state.is_final() {
         return Ok(request.state.name());
     }
-    let plan = services.plan().await?;
-    if matches!(request.state, RequestState::Executing { .. }) {
-        clean_up(services, &plan, &request).await;
-    }
     let report = report(&request, caught);
+    match services.plan().await {
+        Ok(plan) => {
+            if matches!(request.state, RequestState::Executing { .. }) {
+                clean_up(services, &plan, &request).await;
+            }
+            // Told before it is final: a delivery that finds the request ended tells nobody any more.
+            tell(services, &plan, &request, &report).await?;
+        }
+        // A broken plan is often the very cause; the request must end all the same, and the function's own alarm tells of it.
+        Err(broken) => tracing::error!(request.id = %id, "abandoned untold: {report}; the plan: {broken}"),
+    }
     let failed = services.catalog.advance(id, |request| request.fail(&report, services.clock.now())).await?.value;
-    services.all_clear(AlertClass::RestoreAwaitsApproval, &id.to_string()).await?;
+    Ok(failed.state.name())
+}
+
+async fn tell(services: &Services, plan: &Plan, request: &RestoreRequest, report: &ErrorReport) -> Result<(), ErrorReport> {
+    let id = request.id.to_string();
+    services.all_clear(AlertClass::RestoreAwaitsApproval, &id).await?;
     let said = Said {
         summary: format!("the restore of tenant {} stopped: {report}", request.tenant),
         meaning: "nothing live was changed, unless the message says that it is live".to_owned(),
         remedy: "mend the cause and make a new request".to_owned(),
     };
-    services.raise(&plan, AlertClass::RestoreFailed, &id.to_string(), said).await?;
-    Ok(failed.state.name())
+    services.raise(plan, AlertClass::RestoreFailed, &id, said).await
 }
 
 /// Staging cleans up after itself; this is for an invocation that was cut off. What cannot be cleaned now is found by its name later.

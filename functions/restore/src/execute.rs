@@ -17,16 +17,16 @@ pub(crate) async fn execute(services: &Services, id: RequestId) -> Result<&'stat
     if request.state.is_final() {
         return Ok(request.state.name());
     }
+    let plan = services.plan().await?;
+    let work = Work::open(services, &plan, &request).await?;
     // Uses the approval up: from here on only this work goes on, and no second one can be started from it.
-    let request = services.catalog.advance(id, |request| request.execute(services.clock.now())).await?.value;
+    let request = services.catalog.advance(id, |request| request.execute(work.content_id(), services.clock.now())).await?.value;
     let RequestState::Executing { preview, started_at, .. } = &request.state else {
         return Err(ErrorReport::new(
             ErrorCode::Fenced,
             format!("restore request {id} is {}; another delivery moved it on", request.state.name()),
         ));
     };
-    let plan = services.plan().await?;
-    let work = Work::open(services, &plan, &request).await?;
     let (tools, restore_id) = (services.tools(), RestoreId::of(id.uuid()));
     let job = Job::new(&work.endpoint, &tools, &work.scope, &restore_id, &work.reader)?.approved_for(&preview.live_digest);
 
@@ -63,8 +63,9 @@ pub(crate) async fn execute(services: &Services, id: RequestId) -> Result<&'stat
         ),
         remedy: "let the tenant's users in again; drop the undo copy when nobody needs it".to_owned(),
     };
-    let request = services.catalog.advance(id, |request| request.prove(outcome)).await?.value;
+    // Told before it is final: a delivery that finds the request ended tells nobody any more.
     services.all_clear(AlertClass::RestoreAwaitsApproval, &id.to_string()).await?;
     services.raise(&plan, AlertClass::RestoreProven, &id.to_string(), said).await?;
+    let request = services.catalog.advance(id, |request| request.prove(outcome)).await?.value;
     Ok(request.state.name())
 }

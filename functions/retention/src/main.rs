@@ -1,6 +1,7 @@
 //! The `retention` function's process: it makes the services once and hands every event to the handler.
 
 mod handler;
+mod run;
 
 use runtime::{door, services::Services};
 

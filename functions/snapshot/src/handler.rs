@@ -3,14 +3,14 @@
 //! A snapshot takes longer than an invocation may, so no invocation waits for one: the recovery point stays running until
 //! somebody sees the snapshot available, or failed.
 
-use aws::{SnapshotState, Started, Tags};
+use aws::{Started, Tags};
 use catalog::{Held, Taken, audit::Phase};
 use domain::{
     Coded, ErrorCode, ErrorReport,
     alert::AlertClass,
     caps,
     plan::{Plan, RuleKind},
-    point::{Content, Kind, RecoveryPoint},
+    point::{Content, Kind, RecoveryPoint, State},
     slot::{Slot, Subject},
 };
 use jiff::Timestamp;
@@ -21,7 +21,10 @@ use runtime::{
 };
 use serde_json::{Value, json};
 
-use crate::name::snapshot_name;
+use crate::{
+    name::snapshot_name,
+    step::{Step, settle},
+};
 
 /// The built-in rule whose tick only follows.
 const FOLLOW: &str = "snapshots-follow";
@@ -30,12 +33,14 @@ const FOLLOW: &str = "snapshots-follow";
 pub(crate) async fn handle(services: &Services, event: Event, _: &Invocation) -> Result<Value, ErrorReport> {
     let plan = services.plan().await?;
     let started = match event {
-        Event::Tick { rule, .. } if rule == FOLLOW => 0,
-        Event::Tick { rule, scheduled_time } => start_due(services, &plan, &rule, scheduled_time).await?,
-        Event::Rds(event) if event.source_type == RdsSource::Snapshot => 0,
+        Event::Tick { rule, .. } if rule == FOLLOW => Ok(0),
+        Event::Tick { rule, scheduled_time } => start_due(services, &plan, &rule, scheduled_time).await,
+        Event::Rds(event) if event.source_type == RdsSource::Snapshot => Ok(0),
         other => return Err(other.refused("snapshot", "a tick or an RDS snapshot event").into()),
     };
-    let followed = follow_all(services, &plan).await?;
+    // What could not be started is no reason to leave what was.
+    let followed = follow_all(services, &plan).await;
+    let (started, followed) = (started?, followed?);
     Ok(json!({ "started": started, "available": followed.available, "failed": followed.failed, "creating": followed.creating }))
 }
 
@@ -55,7 +60,9 @@ async fn start_due(services: &Services, plan: &Plan, rule: &str, scheduled_time:
             // One instance's trouble is its own: the others still get their snapshots.
             Err(report) => {
                 tracing::error!(instance = subject, error.code = report.code.name(), "{}", report.message);
-                raise_failure(services, plan, subject, &report.to_string()).await?;
+                if let Err(untold) = raise_failure(services, plan, subject, &report.to_string()).await {
+                    tracing::error!(instance = subject, error.code = untold.code.name(), "nobody was told: {}", untold.message);
+                }
                 first_error.get_or_insert(report);
             }
         }
@@ -113,24 +120,29 @@ struct Followed {
 /// Looks at every snapshot under way and settles those that have ended.
 async fn follow_all(services: &Services, plan: &Plan) -> Result<Followed, ErrorReport> {
     let mut followed = Followed::default();
+    let mut first_error = None;
     for listed in services.catalog.running(Kind::Snapshot, caps::LISTED_POINTS_MAX).await? {
-        // The listing may lag behind; the decision is made on the record itself.
-        let Some(held) = services.catalog.get::<RecoveryPoint>(&catalog::Record::key(&listed.value)).await? else { continue };
-        match follow(services, plan, &held).await {
+        match follow(services, plan, &listed.value).await {
             Ok(Some(true)) => followed.available += 1,
             Ok(Some(false)) => followed.failed += 1,
             Ok(None) => followed.creating += 1,
             // A second follower settled it at the same moment.
             Err(report) if report.code == ErrorCode::Fenced => {}
-            Err(report) => return Err(report),
+            // One snapshot's trouble is its own: the others are still followed.
+            Err(report) => {
+                tracing::error!(recovery_point.id = %listed.value.id, error.code = report.code.name(), "{}", report.message);
+                first_error.get_or_insert(report);
+            }
         }
     }
-    Ok(followed)
+    first_error.map_or(Ok(followed), Err)
 }
 
 /// Settles one snapshot if it has ended: `Some(true)` available, `Some(false)` failed, `None` still being created.
-async fn follow(services: &Services, plan: &Plan, held: &Held) -> Result<Option<bool>, ErrorReport> {
-    if held.value.state != domain::point::State::Running {
+async fn follow(services: &Services, plan: &Plan, listed: &RecoveryPoint) -> Result<Option<bool>, ErrorReport> {
+    // The listing may lag behind; the decision is made on the record itself.
+    let Some(held) = services.catalog.get::<RecoveryPoint>(&catalog::Record::key(listed)).await? else { return Ok(None) };
+    if held.value.state != State::Running {
         return Ok(Some(held.value.content().is_some()));
     }
     let Subject::Instance(subject) = &held.value.subject else {
@@ -138,27 +150,40 @@ async fn follow(services: &Services, plan: &Plan, held: &Held) -> Result<Option<
     };
     let name = snapshot_name(&held.value);
     let snapshot = match services.clients.instances().describe_snapshot(&name).await {
-        Ok(snapshot) => snapshot,
-        // Taken, but never asked for: the invocation stopped in between. The tick's redelivery asks again; if none comes, the slot is missed.
-        Err(error) if error.is_not_found() => return Ok(None),
+        Ok(snapshot) => Some(snapshot),
+        Err(error) if error.is_not_found() => None,
         Err(error) => return Err(error.into()),
     };
-    match snapshot.state {
-        SnapshotState::Creating { .. } => return Ok(None),
-        SnapshotState::Failed { status } => {
-            let report = ErrorReport::new(ErrorCode::SourceRefused, format!("RDS reports snapshot {name} as {status}"));
-            give_up(services, held, &report).await;
-            raise_failure(services, plan, subject, &report.to_string()).await?;
-            return Ok(Some(false));
+    let age = services.clock.now().duration_since(held.value.started_at);
+    match (settle(&name, snapshot.as_ref().map(|snapshot| &snapshot.state), age), snapshot) {
+        (Step::Publish, Some(snapshot)) => {
+            let settings = settings_of(services, &snapshot.instance).await?;
+            let content = Content::Snapshot { identifier: name, arn: snapshot.arn, settings };
+            services.catalog.publish(&held, content, services.clock.now()).await?;
+            services.all_clear(AlertClass::RunFailed, &alert_subject(subject)).await?;
+            Ok(Some(true))
         }
-        SnapshotState::Available => {}
+        (Step::GiveUp(why), _) => {
+            // The alert first: once the record says failed, no tick comes back to it.
+            raise_failure(services, plan, subject, &why).await?;
+            give_up(services, &held, &ErrorReport::new(ErrorCode::SourceRefused, why)).await;
+            Ok(Some(false))
+        }
+        (Step::Wait | Step::Publish, _) => Ok(None),
     }
-    let instance = services.clients.instances().describe(&known_database(plan, subject)?.instance).await?;
-    let settings = json!(instance.settings);
-    let content = Content::Snapshot { identifier: name, arn: snapshot.arn, settings };
-    services.catalog.publish(held, content, services.clock.now()).await?;
-    services.all_clear(AlertClass::RunFailed, &alert_subject(subject)).await?;
-    Ok(Some(true))
+}
+
+/// What a restore from a snapshot of this instance would lose; nothing is known of an instance that has gone meanwhile.
+async fn settings_of(services: &Services, instance: &str) -> Result<Value, ErrorReport> {
+    match services.clients.instances().describe(instance).await {
+        Ok(instance) => Ok(json!(instance.settings)),
+        // Its last snapshot is worth the more.
+        Err(error) if error.is_not_found() => {
+            tracing::warn!(instance, "the instance has gone; its snapshot is published without its settings");
+            Ok(Value::Null)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn give_up(services: &Services, held: &Held, report: &ErrorReport) {

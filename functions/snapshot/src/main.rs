@@ -2,6 +2,7 @@
 
 mod handler;
 mod name;
+mod step;
 
 use runtime::{door, services::Services};
 

@@ -5,7 +5,7 @@ use domain::{
     ErrorReport,
     alert::AlertClass,
     plan::Plan,
-    point::{Proof, RecoveryPoint},
+    point::{Kind, Proof, RecoveryPoint},
     register::Tenant,
 };
 use runtime::services::{Said, Services, first_few, manifest_ref};
@@ -27,12 +27,33 @@ pub(crate) async fn check(
         findings = report.findings.len(), "read back"
     );
     if report.is_clean() {
+        // What a restore test refuted is bad although its bytes are sound; only another test can take that back.
+        let refuted_by_test = point.value.kind == Kind::Database && matches!(point.value.proof, Proof::Refuted { .. });
+        if refuted_by_test {
+            return Ok(true);
+        }
         services.all_clear(AlertClass::BackupBad, &point.value.id.to_string()).await?;
         return Ok(true);
     }
     let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
     refute(services, plan, tenant, point, findings).await?;
     Ok(false)
+}
+
+/// Pages that a recovery point did not load in a restore test. It is not refuted: whose fault it is, a person has to find out.
+pub(crate) async fn doubt(
+    services: &Services,
+    plan: &Plan,
+    tenant: &Tenant,
+    point: &RecoveryPoint,
+    report: &ErrorReport,
+) -> Result<(), ErrorReport> {
+    let said = Said {
+        summary: format!("recovery point {} of tenant {} did not load in a restore test: {report}", point.id, tenant.id),
+        meaning: "a restore from it may fail the same way; its bytes are authentic and it stays available".to_owned(),
+        remedy: "mend the named object at the source or on the target, then let verify test the next recovery point".to_owned(),
+    };
+    services.raise(plan, AlertClass::BackupBad, &point.id.to_string(), said).await
 }
 
 /// Records that a recovery point would not come back, and pages.

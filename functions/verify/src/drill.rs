@@ -1,7 +1,7 @@
 //! Restore tests: a clone of the tenant's instance, made from its newest snapshot, into which the export is loaded and compared.
 //!
 //! The clone takes minutes to appear, so a drill is a record that events and ticks move on: `Restoring → Comparing → TearingDown →
-//! Done`. Whatever happens, it ends with the clone deleted.
+//! Done`. Whatever happens, it ends with the clone deleted; one that appears only after that is found by its tag and deleted too.
 
 use std::collections::BTreeMap;
 
@@ -14,25 +14,42 @@ use domain::{
     ErrorCode, ErrorReport,
     alert::AlertClass,
     caps,
-    error::Class,
     plan::Plan,
     point::{Content, Kind, Proof, RecoveryPoint},
     register::Tenant,
     slot::Subject,
 };
-use jiff::SignedDuration;
+use jiff::Timestamp;
 use runtime::{
     Invocation,
-    services::{Said, Services, known_database, short_name},
+    services::{Said, Services, known_database},
 };
 use serde_json::{Value, json};
 
-use crate::{authentic, compare};
+use crate::{authentic, clone, compare, rotation, trouble::Trouble, verdict::Verdict};
 
-/// How long one invocation may compare before another takes over: a function's own limit, and a little.
-const COMPARING_AT_MOST: SignedDuration = SignedDuration::from_mins(16);
-/// How long a drill may take altogether, whatever it waits for or fails at. A clone costs as long as it lives.
-const DRILL_AT_MOST: SignedDuration = SignedDuration::from_hours(6);
+/// Begins the restore test that is most due, or finds the one that this tick began. Returns the clone's name, if any tenant has
+/// a recovery point.
+pub(crate) async fn begin_due(
+    services: &Services,
+    plan: &Plan,
+    tenants: &[Tenant],
+    tick: Timestamp,
+) -> Result<Option<String>, ErrorReport> {
+    let drills: Vec<Drill> = services.catalog.drills(caps::DRILLS_READ_MAX).await?.into_iter().map(|drill| drill.value).collect();
+    // One tick begins one test, however often it is delivered: it would be the next tenant's turn now.
+    if let Some(drill) = drills.iter().find(|drill| drill.tick == Some(tick)) {
+        let tenant = services.tenant(&drill.tenant).await?.tenant;
+        return resume(services, plan, &tenant, drill).await.map(Some);
+    }
+    for tenant in rotation::by_turn(tenants, &drills) {
+        let newest = services.catalog.newest_available(&Subject::Tenant(tenant.id.clone()), Kind::Database).await?;
+        if let Some(point) = newest {
+            return begin(services, plan, tenant, &point.value, Some(tick)).await.map(Some);
+        }
+    }
+    Ok(None)
+}
 
 /// Begins a drill of a recovery point, or finds the one under way. Returns the clone's name.
 pub(crate) async fn begin(
@@ -40,28 +57,47 @@ pub(crate) async fn begin(
     plan: &Plan,
     tenant: &Tenant,
     point: &RecoveryPoint,
+    tick: Option<Timestamp>,
 ) -> Result<String, ErrorReport> {
-    let open = services.catalog.open_drills(caps::LISTED_POINTS_MAX).await?;
+    let open = services.catalog.open_drills(caps::DRILLS_READ_MAX).await?;
     if let Some(drill) = open.iter().find(|drill| drill.value.point == point.id) {
-        // A beginning that was cut off between the record and the call is finished here.
-        make_clone(services, plan, tenant, &drill.value).await?;
-        return Ok(drill.value.instance.clone());
+        return resume(services, plan, tenant, &drill.value).await;
     }
-    let instance = format!("holdfast-drill-{}", short_name(services.fresh.random()));
+    let now = services.clock.now();
     let drill = Drill {
-        instance,
+        instance: clone::name(point.id, tick.unwrap_or(now)),
         tenant: tenant.id.clone(),
         point: point.id,
-        started_at: services.clock.now(),
+        started_at: now,
+        tick,
         state: DrillState::Restoring,
     };
-    // The record first: a clone without a record would run, and cost, for ever.
-    let drill = services.catalog.create(drill).await?;
+    let instance = drill.instance.clone();
+    // The record first: a clone without a record would run, and cost, until somebody looks for it.
+    let drill = match services.catalog.create(drill).await {
+        Ok(drill) => drill,
+        // Another delivery began it at the same moment, under the same name.
+        Err(TableError::Conflict { .. }) => {
+            return match services.catalog.drill(&instance).await? {
+                Some(drill) => resume(services, plan, tenant, &drill.value).await,
+                None => Ok(instance),
+            };
+        }
+        Err(error) => return Err(error.into()),
+    };
     if let Err(report) = make_clone(services, plan, tenant, &drill.value).await {
         end(services, plan, &drill, &report).await?;
         return Err(report);
     }
-    Ok(drill.value.instance)
+    Ok(instance)
+}
+
+/// Finishes a beginning that was cut off between the record and the call. A drill that is further has had its clone.
+async fn resume(services: &Services, plan: &Plan, tenant: &Tenant, drill: &Drill) -> Result<String, ErrorReport> {
+    if drill.state == DrillState::Restoring {
+        make_clone(services, plan, tenant, drill).await?;
+    }
+    Ok(drill.instance.clone())
 }
 
 async fn make_clone(services: &Services, plan: &Plan, tenant: &Tenant, drill: &Drill) -> Result<(), ErrorReport> {
@@ -78,7 +114,7 @@ async fn make_clone(services: &Services, plan: &Plan, tenant: &Tenant, drill: &D
     let settings = services.clients.instances().describe(&database.instance).await?.settings;
     let tags = BTreeMap::from([
         ("holdfast:drill".to_owned(), drill.point.to_string()),
-        ("holdfast:vault".to_owned(), services.config.vault_id.to_string()),
+        (clone::VAULT_TAG.to_owned(), services.config.vault_id.to_string()),
     ]);
     let wanted = aws::Restoration { name: &drill.instance, snapshot: identifier, settings: &settings, tags: &tags };
     services
@@ -91,14 +127,43 @@ async fn make_clone(services: &Services, plan: &Plan, tenant: &Tenant, drill: &D
     Ok(())
 }
 
-/// Moves every drill under way on.
+/// Moves every drill under way on, then deletes clones that nobody else will.
 pub(crate) async fn follow_all(services: &Services, invocation: &Invocation) -> Result<Value, ErrorReport> {
+    let mut trouble = Trouble::default();
     let mut followed = BTreeMap::new();
-    for drill in services.catalog.open_drills(caps::LISTED_POINTS_MAX).await? {
+    for drill in services.catalog.open_drills(caps::DRILLS_READ_MAX).await? {
         invocation.deadline.check("the next restore test")?;
-        followed.insert(drill.value.instance.clone(), follow(services, drill).await?);
+        let instance = drill.value.instance.clone();
+        match follow(services, drill).await {
+            Ok(state) => {
+                followed.insert(instance, state);
+            }
+            // One test's trouble is its own: the others go on, and their clones go.
+            Err(report) => trouble.note(&format!("the restore test on {instance}"), report),
+        }
     }
+    invocation.deadline.check("the search for forgotten clones")?;
+    if let Err(report) = delete_orphans(services, &mut trouble).await {
+        trouble.note("the search for forgotten clones", report);
+    }
+    trouble.into_result()?;
     Ok(json!({ "drills": followed }))
+}
+
+/// Deletes this vault's clones whose drill is over or unknown.
+async fn delete_orphans(services: &Services, trouble: &mut Trouble) -> Result<(), ErrorReport> {
+    for instance in services.clients.instances().list(clone::PREFIX).await? {
+        let drill = services.catalog.drill(&instance.name).await?;
+        let state = drill.as_ref().map(|drill| &drill.value.state);
+        if !clone::is_orphan(&instance, state, services.config.vault_id.as_str(), services.clock.now()) {
+            continue;
+        }
+        tracing::warn!(instance = instance.name, "no restore test needs this clone any more");
+        if let Err(report) = delete_clone(services, "forgotten clone", &instance.name).await {
+            trouble.note(&format!("the deletion of {}", instance.name), report);
+        }
+    }
+    Ok(())
 }
 
 /// Moves the drill on this instance on, if it is one of ours.
@@ -113,15 +178,27 @@ pub(crate) async fn follow_one(services: &Services, instance: &str) -> Result<Va
 }
 
 async fn follow(services: &Services, drill: Versioned<Drill>) -> Result<String, ErrorReport> {
+    match step(services, drill).await {
+        // An event and a tick saw the same; the other one moves it on.
+        Err(report) if report.code == ErrorCode::Fenced => Ok("moved on by another".to_owned()),
+        moved => moved,
+    }
+}
+
+async fn step(services: &Services, drill: Versioned<Drill>) -> Result<String, ErrorReport> {
     let plan = services.plan().await?;
     let now = services.clock.now();
     match &drill.value.state {
         DrillState::Done { outcome, .. } => Ok(outcome.clone()),
         DrillState::TearingDown { .. } => tear_down(services, &drill).await,
-        DrillState::Comparing { since } if now.duration_since(*since) < COMPARING_AT_MOST => Ok("comparing".to_owned()),
-        DrillState::Restoring | DrillState::Comparing { .. } if now.duration_since(drill.value.started_at) > DRILL_AT_MOST => {
+        DrillState::Comparing { since } if now.duration_since(*since).as_secs() < caps::COMPARE_AT_MOST_S => {
+            Ok("comparing".to_owned())
+        }
+        DrillState::Restoring | DrillState::Comparing { .. }
+            if now.duration_since(drill.value.started_at).as_secs() > caps::DRILL_AT_MOST_S =>
+        {
             let message =
-                format!("the drill on {} has not ended within {} hours", drill.value.instance, DRILL_AT_MOST.as_hours());
+                format!("the drill on {} has not ended within {} hours", drill.value.instance, caps::DRILL_AT_MOST_S / 3600);
             end(services, &plan, &drill, &ErrorReport::new(ErrorCode::EnvironmentBad, message)).await
         }
         DrillState::Restoring | DrillState::Comparing { .. } => {
@@ -138,30 +215,33 @@ async fn follow(services: &Services, drill: Versioned<Drill>) -> Result<String, 
 /// Claims the drill, compares, and tears down whatever came of it.
 async fn compare_claimed(services: &Services, plan: &Plan, drill: Versioned<Drill>) -> Result<String, ErrorReport> {
     let claimed = Drill { state: DrillState::Comparing { since: services.clock.now() }, ..drill.value.clone() };
-    let drill = match services.catalog.update(&drill, claimed).await {
-        Ok(drill) => drill,
-        // An event and a tick saw the clone at the same moment; the other one compares.
-        Err(TableError::Conflict { .. }) => return Ok("comparing".to_owned()),
-        Err(error) => return Err(error.into()),
-    };
+    let drill = services.catalog.update(&drill, claimed).await?;
     let tenant = services.tenant(&drill.value.tenant).await?.tenant;
     let compared = Box::pin(compare::on_clone(services, plan, &tenant, &drill.value)).await;
     let point = services.catalog.point(&tenant.id, drill.value.point).await?;
+    let proven = compared.is_ok();
     let judged = match compared {
         Ok(()) => {
             let proof = Proof::Proven { at: services.clock.now(), rto_ms: services.ms_since(drill.value.started_at) };
             services.catalog.judge(&point, proof).await.map_err(ErrorReport::from).map(|()| "proven".to_owned())
         }
-        Err(report) if report.code.class() == Class::Integrity => {
-            authentic::refute(services, plan, &tenant, &point, vec![report.to_string()])
+        Err(report) => match Verdict::of(report.code) {
+            Verdict::Refuted => authentic::refute(services, plan, &tenant, &point, vec![report.to_string()])
                 .await
-                .map(|()| format!("refuted: {report}"))
-        }
-        Err(report) => return end(services, plan, &drill, &report).await,
+                .map(|()| format!("refuted: {report}")),
+            Verdict::DidNotLoad => {
+                authentic::doubt(services, plan, &tenant, &point.value, &report).await.map(|()| format!("did not load: {report}"))
+            }
+            Verdict::EnvironmentBad => return end(services, plan, &drill, &report).await,
+        },
     };
     match judged {
         Ok(outcome) => {
             services.all_clear(AlertClass::EnvironmentBad, &alert_subject(&drill.value)).await?;
+            if proven {
+                // An earlier test may have refuted it.
+                services.all_clear(AlertClass::BackupBad, &point.value.id.to_string()).await?;
+            }
             begin_teardown(services, &drill, outcome).await
         }
         // The record changed while it was compared, perhaps expired: this verdict is void, and the clone goes all the same.
@@ -177,8 +257,10 @@ async fn end(services: &Services, plan: &Plan, drill: &Versioned<Drill>, report:
         meaning: "the recovery point is neither proven nor refuted by it".to_owned(),
         remedy: "mend the cause; the next verify slot tries again".to_owned(),
     };
-    services.raise(plan, AlertClass::EnvironmentBad, &alert_subject(&drill.value), said).await?;
-    begin_teardown(services, drill, format!("environment bad: {report}")).await
+    let raised = services.raise(plan, AlertClass::EnvironmentBad, &alert_subject(&drill.value), said).await;
+    // The clone goes even if nobody could be told.
+    let outcome = begin_teardown(services, drill, format!("environment bad: {report}")).await?;
+    raised.map(|()| outcome)
 }
 
 fn alert_subject(drill: &Drill) -> String {
@@ -196,8 +278,17 @@ async fn tear_down(services: &Services, drill: &Versioned<Drill>) -> Result<Stri
         return Ok("not tearing down".to_owned());
     };
     // Deleting what is gone or going is fine, so this step can be repeated.
-    services.clients.instances().delete(&drill.value.instance).await?;
+    delete_clone(services, drill.value.tenant.as_str(), &drill.value.instance).await?;
     let done = Drill { state: DrillState::Done { at: services.clock.now(), outcome: outcome.clone() }, ..drill.value.clone() };
     services.catalog.update(drill, done).await?;
     Ok(outcome.clone())
+}
+
+async fn delete_clone(services: &Services, subject: &str, instance: &str) -> Result<(), ErrorReport> {
+    services.audit(Phase::Intent, "verify", "drill.delete", subject, instance).await?;
+    let asked = services.clients.instances().delete(instance).await;
+    let outcome = asked.as_ref().map_or_else(ToString::to_string, |_| "accepted".to_owned());
+    services.audit(Phase::Outcome, "verify", "drill.delete", subject, &outcome).await?;
+    asked?;
+    Ok(())
 }

@@ -3,20 +3,23 @@
 //! The first says whether what is stored is authentic and whole. Only the second proves a recovery point.
 
 use domain::{
-    ErrorCode, ErrorReport, RecoveryPointId, TenantId,
-    point::{Kind, Proof},
+    ErrorCode, ErrorReport, RecoveryPointId, TenantId, order::from_the_days_start, plan::Plan, point::Kind, register::Tenant,
     slot::Subject,
 };
+use jiff::Timestamp;
 use runtime::{Event, Invocation, event::RdsSource, services::Services};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{authentic, drill};
+use crate::{authentic, drill, trouble::Trouble};
 
 /// The rule whose tick checks everything and begins a restore test.
 const DAILY: &str = "verify-daily";
 /// The rule whose tick only follows restore tests under way.
 const FOLLOW: &str = "verify-follow";
+
+/// What is read again of every tenant.
+const CHECKED: [Kind; 3] = [Kind::Database, Kind::Media, Kind::Configuration];
 
 /// What an operator or a runbook names.
 #[derive(Debug, Deserialize)]
@@ -30,7 +33,7 @@ struct Item {
 pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invocation) -> Result<Value, ErrorReport> {
     match event {
         Event::Tick { rule, .. } if rule == FOLLOW => drill::follow_all(services, invocation).await,
-        Event::Tick { rule, .. } if rule == DAILY => daily(services, invocation).await,
+        Event::Tick { rule, scheduled_time } if rule == DAILY => daily(services, scheduled_time, invocation).await,
         Event::Tick { rule, .. } => {
             let message = format!("verify has no rule `{rule}`; its schedules' ticks name `{DAILY}` and `{FOLLOW}`");
             Err(ErrorReport::new(ErrorCode::UnknownRule, message))
@@ -43,40 +46,55 @@ pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invoc
     }
 }
 
-/// Checks the newest recovery points of every tenant, then begins the restore test that is most due.
-async fn daily(services: &Services, invocation: &Invocation) -> Result<Value, ErrorReport> {
+/// Begins the restore test that is most due, then checks the newest recovery points of every tenant.
+async fn daily(services: &Services, tick: Timestamp, invocation: &Invocation) -> Result<Value, ErrorReport> {
     let plan = services.plan().await?;
-    let (mut checked, mut bad) = (0, 0);
-    let mut candidates = Vec::new();
-    for record in services.catalog.tenants().await? {
-        if !record.tenant.is_protected() {
-            continue;
+    let known = services.catalog.tenants().await?;
+    let tenants: Vec<Tenant> = known.into_iter().map(|record| record.tenant).filter(Tenant::is_protected).collect();
+    let mut trouble = Trouble::default();
+    // The test first: a round that runs out of time would never come to it.
+    let begun = match drill::begin_due(services, &plan, &tenants, tick).await {
+        Ok(begun) => begun,
+        Err(report) => {
+            trouble.note("the day's restore test", report);
+            None
         }
-        for kind in [Kind::Database, Kind::Media, Kind::Configuration] {
-            invocation.deadline.check("the next recovery point's check")?;
-            let subject = Subject::Tenant(record.tenant.id.clone());
-            let Some(point) = services.catalog.newest_available(&subject, kind).await? else { continue };
-            checked += 1;
-            let sound = authentic::check(services, &plan, &record.tenant, &point).await?;
-            bad += usize::from(!sound);
-            if sound && kind == Kind::Database {
-                candidates.push((record.tenant.clone(), point));
-            }
+    };
+    let tenants = from_the_days_start(tenants, tick);
+    let mut round = Round::default();
+    for (tenant, kind) in tenants.iter().flat_map(|tenant| CHECKED.map(|kind| (tenant, kind))) {
+        if let Err(near) = invocation.deadline.check("the next recovery point's check") {
+            trouble.note(&format!("the round, at tenant {},", tenant.id), near);
+            break;
+        }
+        if let Err(report) = check_newest(services, &plan, tenant, kind, &mut round).await {
+            trouble.note(&format!("the check of the newest {} of tenant {}", kind.name(), tenant.id), report);
         }
     }
-    // The longest unproven first, then the longest since its proof; ids break ties, so the rotation is the same for everyone.
-    candidates.sort_by_key(|(tenant, point)| {
-        let proven_at = match &point.value.proof {
-            Proof::Proven { at, .. } => Some(*at),
-            Proof::Unproven | Proof::Refuted { .. } => None,
-        };
-        (proven_at, tenant.id.clone())
-    });
-    let begun = match candidates.first() {
-        Some((tenant, point)) => Some(drill::begin(services, &plan, tenant, &point.value).await?),
-        None => None,
-    };
-    Ok(json!({ "checked": checked, "bad": bad, "drill": begun }))
+    trouble.into_result()?;
+    Ok(json!({ "checked": round.checked, "bad": round.bad, "drill": begun }))
+}
+
+/// What a round has found.
+#[derive(Default)]
+struct Round {
+    checked: usize,
+    bad: usize,
+}
+
+async fn check_newest(
+    services: &Services,
+    plan: &Plan,
+    tenant: &Tenant,
+    kind: Kind,
+    round: &mut Round,
+) -> Result<(), ErrorReport> {
+    if let Some(point) = services.catalog.newest_available(&Subject::Tenant(tenant.id.clone()), kind).await? {
+        let sound = authentic::check(services, plan, tenant, &point).await?;
+        round.checked += 1;
+        round.bad += usize::from(!sound);
+    }
+    Ok(())
 }
 
 /// Checks one recovery point and begins its restore test.
@@ -98,7 +116,7 @@ async fn one(services: &Services, item: Item) -> Result<Value, ErrorReport> {
         return Err(ErrorReport::new(ErrorCode::NotAuthentic, message));
     }
     let begun = match point.value.kind {
-        Kind::Database => Some(drill::begin(services, &plan, &tenant, &point.value).await?),
+        Kind::Database => Some(drill::begin(services, &plan, &tenant, &point.value, None).await?),
         _ => None,
     };
     Ok(json!({ "checked": 1, "bad": 0, "drill": begun }))

@@ -6,7 +6,11 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use aws_sdk_dynamodb::{
+    Client,
+    operation::put_item::PutItemError,
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+};
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use catalog::{Expected, Key, Order, StateKey, Stored, Table, TableError};
@@ -39,19 +43,37 @@ impl Table for DynamoTable {
     }
 
     /// Needs `dynamodb:PutItem`.
+    ///
+    /// The SDK repeats a put whose reply was lost, and the condition then refuses the repetition because of the first. So a refusal
+    /// shows the item it was refused for, and if that is the very item to be put, attribute by attribute, the put has happened. If
+    /// yet another write came after it, the writer was overtaken and hears of a conflict, as it must.
+    ///
+    /// Can somebody else have put the very same item? Not where it matters. A record that keeps others out carries something of its
+    /// writer: a slot the random id of its run, a request and an audit entry a random id of their own, a restore test that is
+    /// claimed the instant in nanoseconds. Where two writers may agree (two deliveries of one tick on a retention decision, or of a
+    /// step that a request has begun already; two readers of the register on a tenant's row), each wants only that this item be
+    /// there, and nobody is kept out by it. A new record that is to keep others out must name its writer, too.
     async fn put(&self, item: Stored, expected: Expected) -> Result<(), TableError> {
         let key = item.key.clone();
-        let call = self.client.put_item().table_name(&self.name).set_item(Some(to_item(item)));
+        let wanted = to_item(item);
+        let call = self.client.put_item().table_name(&self.name).set_item(Some(wanted.clone()));
+        let call = call.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let call = match expected {
             Expected::Absent => call.condition_expression("attribute_not_exists(pk)"),
             Expected::Generation(generation) => {
                 call.condition_expression("generation = :expected").expression_attribute_values(":expected", number(generation))
             }
         };
-        match call.send().await {
-            Ok(_) => Ok(()),
-            Err(error) if error.code() == Some("ConditionalCheckFailedException") => Err(TableError::Conflict { key }),
-            Err(error) => Err(failure(format!("item {key}"), error)),
+        let Err(error) = call.send().await else { return Ok(()) };
+        match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(refusal)) => {
+                if refusal.item.as_ref() == Some(&wanted) {
+                    Ok(())
+                } else {
+                    Err(TableError::Conflict { key })
+                }
+            }
+            _ => Err(failure(format!("item {key}"), error)),
         }
     }
 
@@ -160,6 +182,95 @@ where
     match answer.sort() {
         Sort::Throttled => TableError::Throttled { what, source: answer.into() },
         Sort::Denied | Sort::KeyUnusable => TableError::Denied { what, source: answer.into() },
-        Sort::NotFound | Sort::Other => TableError::Unavailable { what, source: answer.into() },
+        Sort::NotFound | Sort::Quota | Sort::Other => TableError::Unavailable { what, source: answer.into() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
+    use aws_smithy_runtime_api::{
+        client::{
+            http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+            runtime_components::RuntimeComponents,
+        },
+        http::{Response, StatusCode},
+    };
+    use aws_smithy_types::body::SdkBody;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A table that stores the first put and loses the reply, and refuses the next one, as DynamoDB does.
+    #[derive(Debug, Clone, Default)]
+    struct LosesTheReply {
+        puts: Arc<Mutex<Vec<Value>>>,
+        overtaken_by: Option<Value>,
+    }
+
+    impl HttpConnector for LosesTheReply {
+        fn call(&self, request: aws_smithy_runtime_api::http::Request) -> HttpConnectorFuture {
+            let put: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+            let mut puts = self.puts.lock().unwrap();
+            let stored = puts.first().map(|first| self.overtaken_by.clone().unwrap_or_else(|| first["Item"].clone()));
+            let (status, answer) = match stored {
+                None => (500, json!({ "__type": "com.amazon.coral.service#InternalServerError", "message": "lost" })),
+                Some(item) => {
+                    let kind = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
+                    let shows_item = put["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD";
+                    let mut answer = json!({ "__type": kind, "message": "The conditional request failed" });
+                    if shows_item {
+                        answer["Item"] = item;
+                    }
+                    (400, answer)
+                }
+            };
+            puts.push(put);
+            HttpConnectorFuture::ready(Ok(Response::new(
+                StatusCode::try_from(status).unwrap(),
+                SdkBody::from(answer.to_string()),
+            )))
+        }
+    }
+
+    impl HttpClient for LosesTheReply {
+        fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+            SharedHttpConnector::new(self.clone())
+        }
+    }
+
+    async fn put_on(service: &LosesTheReply) -> Result<(), TableError> {
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("eu-central-1"))
+            .credentials_provider(Credentials::for_tests())
+            .retry_config(RetryConfig::standard().with_initial_backoff(std::time::Duration::from_millis(1)))
+            .http_client(service.clone())
+            .build();
+        let key = Key { pk: "POINTS#tenant#acme".to_owned(), sk: "s".to_owned() };
+        let state = Some(StateKey { state_key: "point#running".to_owned(), state_at: "2026-11-23T02:15:00Z".to_owned() });
+        let item = Stored { key, generation: 2, body: r#"{"run":"run_1"}"#.to_owned(), state };
+        DynamoTable::new(Client::from_conf(config), "table").put(item, Expected::Generation(1)).await
+    }
+
+    #[tokio::test]
+    async fn a_put_whose_reply_was_lost_has_happened() {
+        let service = LosesTheReply::default();
+        put_on(&service).await.unwrap();
+        assert_eq!(service.puts.lock().unwrap().len(), 2, "the SDK repeated it");
+    }
+
+    #[tokio::test]
+    async fn a_put_that_was_overtaken_by_another_is_a_conflict() {
+        for (generation, run) in [("2", "run_2"), ("3", "run_1")] {
+            let body = json!({ "run": run }).to_string();
+            let item = json!({ "pk": { "S": "POINTS#tenant#acme" }, "sk": { "S": "s" }, "generation": { "N": generation }, "body": { "S": body },
+                "state_key": { "S": "point#running" }, "state_at": { "S": "2026-11-23T02:15:00Z" } });
+            let service = LosesTheReply { overtaken_by: Some(item), ..LosesTheReply::default() };
+            let refused = put_on(&service).await;
+            assert!(matches!(refused, Err(TableError::Conflict { .. })), "{refused:?}");
+        }
     }
 }

@@ -73,6 +73,7 @@ pub(crate) enum Sort {
     KeyUnusable,
     Denied,
     NotFound,
+    Quota,
     Other,
 }
 
@@ -119,6 +120,10 @@ impl Answer {
         {
             return Sort::NotFound;
         }
+        // Quotas of how much there may be, such as `SnapshotQuotaExceeded`: time alone makes no room. Rates were sorted out above.
+        if ends_with(&["QuotaExceeded", "QuotaExceededFault"]) {
+            return Sort::Quota;
+        }
         match self.status {
             Some(403) => Sort::Denied,
             Some(404) => Sort::NotFound,
@@ -132,6 +137,7 @@ impl Answer {
             Sort::KeyUnusable => AwsError::KeyUnusable { call, answer: self },
             Sort::Denied => AwsError::Denied { call, answer: self },
             Sort::NotFound => AwsError::NotFound { call, answer: self },
+            Sort::Quota => AwsError::QuotaReached { call, answer: self },
             Sort::Other => AwsError::Unavailable { call, answer: self },
         }
     }
@@ -185,6 +191,17 @@ pub enum AwsError {
         #[source]
         answer: Answer,
     },
+    /// The account holds as many of these as it may. Until a person makes room, every attempt ends like this.
+    #[error(
+        "{call}: the account has reached a quota; delete what is no longer needed (for snapshots those that retention marked as expired), or ask for a higher quota"
+    )]
+    QuotaReached {
+        /// The call.
+        call: Call,
+        /// The service's answer.
+        #[source]
+        answer: Answer,
+    },
     /// Anything else: the call may or may not have happened.
     #[error("{call} failed; look at the service's answer")]
     Unavailable {
@@ -199,7 +216,7 @@ pub enum AwsError {
 impl Coded for AwsError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::NotFound { .. } | Self::Unusable { .. } => ErrorCode::NotConfigured,
+            Self::NotFound { .. } | Self::Unusable { .. } | Self::QuotaReached { .. } => ErrorCode::NotConfigured,
             Self::Throttled { .. } => ErrorCode::Throttled,
             Self::Denied { .. } => ErrorCode::NotPermitted,
             Self::KeyUnusable { .. } => ErrorCode::KeyUnusable,
@@ -243,11 +260,27 @@ mod tests {
             ("ParameterNotFound", 400, Sort::NotFound),
             ("ResourceNotFoundException", 400, Sort::NotFound),
             ("ExecutionDoesNotExist", 400, Sort::NotFound),
-            ("SnapshotQuotaExceeded", 400, Sort::Other),
+            ("SnapshotQuotaExceeded", 400, Sort::Quota),
+            ("InstanceQuotaExceeded", 400, Sort::Quota),
+            ("StorageQuotaExceeded", 400, Sort::Quota),
             ("InternalError", 500, Sort::Other),
         ] {
             assert_eq!(sort(code, status), expected, "{code}");
         }
+    }
+
+    #[test]
+    fn a_quota_that_is_reached_is_for_a_person() {
+        let message = "Cannot create more than 100 manual snapshots".to_owned();
+        let answer = Answer { code: "SnapshotQuotaExceeded".to_owned(), message, status: Some(400) };
+        let report = domain::ErrorReport::from(answer.sorted(Call::new("rds:CreateDBSnapshot", "hf-1 of silo-a")));
+        assert_eq!(report.code.class(), domain::error::Class::Permanent);
+        assert_eq!(
+            report.to_string(),
+            "NotConfigured: rds:CreateDBSnapshot on hf-1 of silo-a: the account has reached a quota; delete what is no longer needed (for \
+             snapshots those that retention marked as expired), or ask for a higher quota: SnapshotQuotaExceeded: Cannot create more than \
+             100 manual snapshots"
+        );
     }
 
     #[test]

@@ -70,6 +70,6 @@ fn failure(context: &KeyContext, answer: Answer) -> KeyError {
     match answer.sort() {
         Sort::Throttled => KeyError::Throttled { context, source: answer.into() },
         Sort::KeyUnusable | Sort::Denied | Sort::NotFound => KeyError::Unusable { context, source: answer.into() },
-        Sort::Other => KeyError::Unavailable { context, source: answer.into() },
+        Sort::Quota | Sort::Other => KeyError::Unavailable { context, source: answer.into() },
     }
 }

@@ -106,6 +106,6 @@ fn failure(key: &str, answer: Answer) -> StoreError {
         Sort::NotFound if !answer.is(&["NoSuchBucket"]) => StoreError::Missing { key },
         Sort::Throttled => StoreError::Throttled { key, source: answer.into() },
         Sort::Denied | Sort::KeyUnusable => StoreError::Denied { key, source: answer.into() },
-        Sort::NotFound | Sort::Other => StoreError::Unavailable { key, source: answer.into() },
+        Sort::NotFound | Sort::Quota | Sort::Other => StoreError::Unavailable { key, source: answer.into() },
     }
 }

@@ -6,6 +6,7 @@
 //! because neither port can delete.
 
 use aws::Clients;
+use catalog::{Expected, Key, Stored, Table, TableError};
 use domain::{RunId, VaultId, VaultTenantId};
 use uuid::Uuid;
 use vault::{KeyContext, KeyError, KeyService};
@@ -25,6 +26,27 @@ fn fresh() -> Uuid {
 async fn the_table_keeps_the_laws_of_the_catalog() {
     let table = Clients::load().await.table(&setting("HOLDFAST_TEST_TABLE"));
     catalog::conformance::check(&table, &format!("test-{}", fresh())).await;
+}
+
+#[tokio::test]
+#[ignore = "needs the local stack: python3 tests/local test"]
+async fn a_repeated_put_has_happened_and_any_other_conflicts() {
+    let table = Clients::load().await.table(&setting("HOLDFAST_TEST_TABLE"));
+    let key = Key { pk: format!("test-{}", fresh()), sk: "slot".to_owned() };
+    let item =
+        |generation, run: &str| Stored { key: key.clone(), generation, body: format!(r#"{{"run":"{run}"}}"#), state: None };
+    let conflicts = |answer| matches!(answer, Err(TableError::Conflict { .. }));
+
+    for _ in 0..2 {
+        table.put(item(1, "one"), Expected::Absent).await.unwrap();
+    }
+    assert!(conflicts(table.put(item(1, "two"), Expected::Absent).await), "another run's");
+    for _ in 0..2 {
+        table.put(item(2, "two"), Expected::Generation(1)).await.unwrap();
+    }
+    assert!(conflicts(table.put(item(2, "one"), Expected::Generation(1)).await), "another run's");
+    assert!(conflicts(table.put(item(1, "one"), Expected::Absent).await), "one that was overtaken since");
+    assert_eq!(table.get(&key).await.unwrap(), Some(item(2, "two")));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use crate::{
 };
 
 const PARTITION: &str = "ALERTS";
+const OPEN: &str = "alert#open";
 
 /// An alert and whether its trouble lasts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,9 +36,7 @@ impl Record for AlertRecord {
     }
 
     fn state(&self) -> Option<StateKey> {
-        self.closed_at
-            .is_none()
-            .then(|| StateKey { state_key: "alert#open".to_owned(), state_at: self.alert.opened_at.to_string() })
+        self.closed_at.is_none().then(|| StateKey { state_key: OPEN.to_owned(), state_at: self.alert.opened_at.to_string() })
     }
 }
 
@@ -69,7 +68,7 @@ impl Catalog {
     /// If the table fails.
     pub async fn mark_sent(&self, record: &Versioned<AlertRecord>, now: Timestamp) -> Result<(), TableError> {
         let sent = AlertRecord { sent_at: Some(now), ..record.value.clone() };
-        self.update(record, sent).await.map(|_| ())
+        settled(self.update(record, sent).await)
     }
 
     /// Closes an alert whose trouble is over. Returns whether it was open.
@@ -80,10 +79,19 @@ impl Catalog {
         match self.get::<AlertRecord>(&alert_key(class, subject)).await? {
             Some(known) if known.value.closed_at.is_none() => {
                 let closed = AlertRecord { closed_at: Some(now), ..known.value.clone() };
-                self.update(&known, closed).await.map(|_| true)
+                settled(self.update(&known, closed).await).map(|()| true)
             }
             _ => Ok(false),
         }
+    }
+
+    /// The open alerts, the oldest first. May lag behind.
+    ///
+    /// # Errors
+    /// If the table fails.
+    pub async fn open_alerts(&self, limit: usize) -> Result<Vec<AlertRecord>, TableError> {
+        let found: Vec<Versioned<AlertRecord>> = self.list_state(OPEN, limit).await?;
+        Ok(found.into_iter().map(|record| record.value).collect())
     }
 
     /// Every alert there ever was, by class and subject.
@@ -94,6 +102,14 @@ impl Catalog {
         let prefix = class.map(|class| format!("{}#", class.name())).unwrap_or_default();
         let found: Vec<Versioned<AlertRecord>> = self.list(PARTITION, &prefix, Order::Ascending, limit).await?;
         Ok(found.into_iter().map(|record| record.value).collect())
+    }
+}
+
+/// Whoever wrote the alert in between has settled it as well: nobody's work fails over the order of two notes about it.
+fn settled(written: Result<Versioned<AlertRecord>, TableError>) -> Result<(), TableError> {
+    match written {
+        Ok(_) | Err(TableError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

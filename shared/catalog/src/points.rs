@@ -68,15 +68,22 @@ fn point_key(subject: &Subject, kind: Kind, scheduled_time: Timestamp, id: Recov
     Key { pk: partition(subject), sk: format!("{}#{time}#{id}", kind.name()) }
 }
 
+fn by_id(id: RecoveryPointId) -> String {
+    format!("point#{id}")
+}
+
 impl Record for RecoveryPoint {
     fn key(&self) -> Key {
         point_key(&self.subject, self.kind, self.scheduled_time, self.id)
     }
 
     fn state(&self) -> Option<StateKey> {
-        // Only work under way is looked for by state; the rest is found by subject.
-        matches!(self.state, State::Running)
-            .then(|| StateKey { state_key: format!("point#running#{}", self.kind.name()), state_at: self.started_at.to_string() })
+        // Work under way is looked for by kind; everything else by id, however old it is.
+        let state_key = match self.state {
+            State::Running => format!("point#running#{}", self.kind.name()),
+            _ => by_id(self.id),
+        };
+        Some(StateKey { state_key, state_at: self.started_at.to_string() })
     }
 }
 
@@ -147,9 +154,33 @@ impl Catalog {
     /// # Errors
     /// If the table fails.
     pub async fn newest_available(&self, subject: &Subject, kind: Kind) -> Result<Option<Versioned<RecoveryPoint>>, TableError> {
-        // A handful of failed or running attempts may be newer; more than this many in a row is an outage, which alerts by itself.
-        let newest = self.points(subject, Some(kind), 50).await?;
-        Ok(newest.into_iter().find(|point| point.value.content().is_some()))
+        self.newest(subject, kind, |point| point.content().is_some()).await
+    }
+
+    /// The newest recovery point of a subject and kind that would serve a restore.
+    ///
+    /// # Errors
+    /// If the table fails.
+    pub async fn newest_usable(&self, subject: &Subject, kind: Kind) -> Result<Option<Versioned<RecoveryPoint>>, TableError> {
+        self.newest(subject, kind, RecoveryPoint::is_usable).await
+    }
+
+    async fn newest(
+        &self,
+        subject: &Subject,
+        kind: Kind,
+        wanted: fn(&RecoveryPoint) -> bool,
+    ) -> Result<Option<Versioned<RecoveryPoint>>, TableError> {
+        // Usually the first will do; after a long outage it stands behind many failed attempts.
+        for limit in [20, domain::caps::LISTED_POINTS_MAX] {
+            let newest = self.points(subject, Some(kind), limit).await?;
+            let all = newest.len() < limit;
+            let found = newest.into_iter().find(|point| wanted(&point.value));
+            if found.is_some() || all {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     /// The recovery point of a tenant with this id.
@@ -157,8 +188,14 @@ impl Catalog {
     /// # Errors
     /// [`PointError::Unknown`] if this tenant has none with this id, whoever else may.
     pub async fn point(&self, tenant: &TenantId, id: RecoveryPointId) -> Result<Versioned<RecoveryPoint>, PointError> {
-        let points = self.points(&Subject::Tenant(tenant.clone()), None, domain::caps::LISTED_POINTS_MAX).await?;
-        let found = points.into_iter().find(|point| point.value.id == id);
+        let subject = Subject::Tenant(tenant.clone());
+        let listed: Vec<Versioned<RecoveryPoint>> = self.list_state(&by_id(id), 1).await?;
+        let found = match listed.into_iter().find(|point| point.value.subject == subject) {
+            // The index may lag behind; the record itself is read again.
+            Some(listed) => self.get(&listed.value.key()).await?,
+            // Just published, or still running: then it is among the newest.
+            None => self.points(&subject, None, 500).await?.into_iter().find(|point| point.value.id == id),
+        };
         found.ok_or_else(|| PointError::Unknown { tenant: tenant.clone(), point: id })
     }
 

@@ -76,13 +76,18 @@ impl Catalog {
         Ok(self.update(&read, stepped).await?)
     }
 
-    /// Requests that have not ended (`open`) or have, oldest first. May lag behind.
+    /// Requests that have not ended (`open`), the oldest first, or have, the newest first. May lag behind.
     ///
     /// # Errors
     /// If the table fails.
     pub async fn requests(&self, open: bool, limit: usize) -> Result<Vec<RestoreRequest>, TableError> {
         let state_key = if open { "request#open" } else { "request#final" };
-        let found: Vec<Versioned<RestoreRequest>> = self.list_state(state_key, limit).await?;
-        Ok(found.into_iter().map(|request| request.value).collect())
+        // The index is oldest first only; ended requests are few enough to be turned round here.
+        let read = if open { limit } else { domain::caps::LISTED_POINTS_MAX };
+        let mut found: Vec<Versioned<RestoreRequest>> = self.list_state(state_key, read).await?;
+        if !open {
+            found.reverse();
+        }
+        Ok(found.into_iter().map(|request| request.value).take(limit).collect())
     }
 }

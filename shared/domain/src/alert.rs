@@ -70,6 +70,12 @@ impl AlertClass {
         }
     }
 
+    /// Whether it tells of something that happened, rather than of a trouble that lasts until it is mended.
+    #[must_use]
+    pub fn is_notice(self) -> bool {
+        matches!(self, Self::RestoreProven | Self::RestoreFailed)
+    }
+
     /// How urgent alerts of this class are.
     #[must_use]
     pub fn severity(self) -> Severity {

@@ -7,12 +7,54 @@ pub const REGISTER_ROWS_MAX: usize = 200_000;
 /// Exports run side by side by one invocation: two keep two cores busy, more only contend for the database.
 pub const EXPORTS_AT_ONCE: usize = 2;
 /// Time kept back before an invocation's end, so that it can record what it did, in milliseconds.
-pub const DEADLINE_RESERVE_MS: i64 = 20_000;
+pub const DEADLINE_RESERVE_MS: u64 = 60_000;
 /// How long an approval may wait to be used, in seconds: the state machine's own wait is as long.
 pub const APPROVAL_LIFETIME_S: i64 = 24 * 3600;
 /// Rows compared by a preview. Above it the preview refuses: 32 bytes a row must fit the function's memory.
 pub const PREVIEW_ROWS_MAX: u64 = 30_000_000;
 /// Free text from people (reasons, descriptions), in bytes.
 pub const FREE_TEXT_BYTES_MAX: usize = 1_024;
+/// Each of an alert's texts, in bytes: SNS takes 256 KiB for all the forms in which an alert is sent together.
+pub const ALERT_TEXT_BYTES_MAX: usize = 2_048;
+/// How long a run may hold its slot before reconcile takes it for dead, in seconds: three invocations and their retries.
+pub const RUN_AT_MOST_S: i64 = 2 * 3600;
+/// How long an approved restore may go on from its start, over all its deliveries, in seconds.
+pub const RESTORE_AT_MOST_S: i64 = 6 * 3600;
+/// How long a request may stay open, in seconds: its state machine's wait for approval, and the work.
+pub const REQUEST_AT_MOST_S: i64 = 48 * 3600;
+/// How far ahead of the clock a manual run's instant may be, in seconds. A point of the future would hide missed slots until then.
+pub const AHEAD_AT_MOST_S: i64 = 600;
 /// How late a slot may be before it counts as missed, in seconds: start-up, retries and the run itself.
 pub const SLOT_GRACE_S: i64 = 30 * 60;
+/// Recovery points that one retention decision lets go, in one record of at most 400 KB: about 130 bytes each. Later runs go on.
+pub const LET_GO_PER_DECISION_MAX: u32 = 2_000;
+/// Recovery points read to explain retention in one answer. A Lambda answer holds 6 MB, each takes about 150 bytes of it.
+pub const EXPLAINED_POINTS_MAX: usize = 30_000;
+/// Newest recovery points of a tenant that its posture is judged by; a posture reads every tenant's.
+pub const POSTURE_POINTS_MAX: usize = 50;
+/// Newest recovery points of each subject and kind, where those of all are listed.
+pub const POINTS_OF_EACH_MAX: usize = 3;
+/// Alerts in one answer of the operator, each of at most about 6 KB when every text is at its limit; nearly all are far shorter.
+pub const ALERTS_LISTED_MAX: usize = 1_000;
+/// Alerts read to find the latest that were closed: they are stored by class and subject, not by time.
+pub const ALERTS_READ_MAX: usize = 10_000;
+/// Entries of the audit trail in one answer of the operator, each well below 1 KB.
+pub const AUDIT_LISTED_MAX: usize = 5_000;
+/// Restore requests listed that are open, and as many that ended.
+pub const REQUESTS_LISTED_MAX: usize = 200;
+/// How often in a row `holdfast` may get no answer while it follows a request, two seconds apart: a deployment or a short outage.
+pub const FOLLOW_FAILURES_MAX: u32 = 30;
+/// How long a snapshot may take before its slot is given up, in seconds: hours are normal for a large instance, a day is not.
+pub const SNAPSHOT_AT_MOST_S: i64 = 24 * 3600;
+/// How long one invocation may compare before another takes over, in seconds: a function's own limit, and a little.
+pub const COMPARE_AT_MOST_S: i64 = 16 * 60;
+/// How long a restore test may take altogether, whatever it waits for or fails at, in seconds. A clone costs as long as it lives.
+pub const DRILL_AT_MOST_S: i64 = 6 * 3600;
+/// How long a clone may live without a record of its restore test, in seconds. The record is written first, so none is awaited.
+pub const UNRECORDED_CLONE_AT_MOST_S: i64 = 3600;
+/// Restore tests read to see whose turn it is, the latest first.
+pub const DRILLS_READ_MAX: usize = 10_000;
+/// How long `holdfast` waits for a preview, in seconds: it reads the tenant twice. A longer one is followed by asking again.
+pub const FOLLOW_PREVIEW_AT_MOST_S: u32 = 20 * 60;
+/// How long `holdfast` follows a request to its end, in seconds: as long as an approval may take.
+pub const FOLLOW_AT_MOST_S: u32 = 24 * 3600;

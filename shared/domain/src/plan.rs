@@ -154,6 +154,9 @@ pub struct Rule {
 /// The criticality class of the platform's own databases.
 pub const PLATFORM_CLASS: &str = "critical";
 
+/// Rule ids that ticks of Holdfast's own schedules use, and the one of manual runs.
+const BUILT_IN_RULES: [&str; 6] = ["manual", "snapshots-follow", "verify-daily", "verify-follow", "retention-daily", "reconcile"];
+
 impl Plan {
     /// Reads and checks a plan.
     ///
@@ -173,6 +176,12 @@ impl Plan {
         let mut ids = BTreeSet::new();
         for database in &self.databases {
             TenantId::platform(&database.id).map_err(|error| error.to_string())?;
+            if database.platform && self.export_rules_of(PLATFORM_CLASS).next().is_none() {
+                return Err(format!(
+                    "database `{}` is the platform's own, but no export rule has class `{PLATFORM_CLASS}`",
+                    database.id
+                ));
+            }
             if !ids.insert(&database.id) {
                 return Err(format!("database `{}` is named twice", database.id));
             }
@@ -182,6 +191,9 @@ impl Plan {
         }
         let mut rules = BTreeSet::new();
         for rule in &self.rules {
+            if BUILT_IN_RULES.contains(&rule.id.as_str()) {
+                return Err(format!("rule id `{}` is built in: choose another", rule.id));
+            }
             if !rules.insert(&rule.id) {
                 return Err(format!("rule `{}` is named twice", rule.id));
             }
@@ -282,7 +294,7 @@ mod tests {
             "register": { "database": "central", "query": "SELECT" },
             "databases": [{ "id": "central", "instance": "i", "database": "d", "secret": "s", "platform": true }],
             "media": { "bucket": "b", "prefix": "tenants/{tenant}/" },
-            "rules": [{ "id": "daily", "kind": "export", "classes": ["standard"], "schedule": { "daily_at": "03:15" }, "rpo_minutes": 1500 }],
+            "rules": [{ "id": "daily", "kind": "export", "classes": ["standard", "critical"], "schedule": { "daily_at": "03:15" }, "rpo_minutes": 1500 }],
             "retention": { "keep_all_days": 7, "daily": 14, "weekly": 8, "monthly": 12, "yearly": 3, "min_proven": 1, "max_expire_per_run": 100, "apply": false }
         })
     }
@@ -306,7 +318,15 @@ mod tests {
         check(|plan| plan["time_zone"] = json!("Mars/Olympus"), "Mars/Olympus");
         check(|plan| plan["register"]["database"] = json!("elsewhere"), "elsewhere");
         check(|plan| plan["databases"] = json!([plan["databases"][0], plan["databases"][0]]), "named twice");
-        check(|plan| plan["rules"][0]["classes"] = json!([]), "no class");
+        check(|plan| plan["rules"][0]["classes"] = json!(["standard"]), "no export rule has class `critical`");
+        check(|plan| plan["rules"][0]["id"] = json!("verify-daily"), "built in");
+        check(
+            |plan| {
+                plan["databases"][0]["platform"] = json!(false);
+                plan["rules"][0]["classes"] = json!([]);
+            },
+            "no class",
+        );
         check(|plan| plan["rules"][0]["schedule"] = json!({ "daily_at": "2:75" }), "2:75");
         check(
             |plan| plan["rules"][0]["schedule"] = json!({ "daily_at": "02:15" }),

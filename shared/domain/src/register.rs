@@ -1,6 +1,6 @@
 //! The tenant register: the platform's own list of tenants, read as text and understood here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -104,9 +104,13 @@ impl Register {
     pub fn parse(rows: &[RawRow], plan: &Plan, now: Timestamp) -> Result<Self, RegisterError> {
         let mut register = Self::default();
         let mut seen = BTreeSet::new();
+        let mut places = Places::default();
         for (index, row) in rows.iter().enumerate() {
             match parse_row(row, plan) {
-                Ok(tenant) if seen.insert(tenant.id.clone()) => register.tenants.push(tenant),
+                Ok(tenant) if seen.insert(tenant.id.clone()) => match places.take(&tenant, plan) {
+                    Ok(()) => register.tenants.push(tenant),
+                    Err(problem) => register.problems.push(problem),
+                },
                 Ok(tenant) => register.problems.push(format!("tenant {} is listed twice; only its first row counts", tenant.id)),
                 Err(problem) => register.problems.push(format!("row {}: {problem}", index + 1)),
             }
@@ -115,8 +119,36 @@ impl Register {
             let detail = register.problems.first().cloned().unwrap_or_else(|| "the query returned no row".to_owned());
             return Err(RegisterError { detail });
         }
-        register.tenants.splice(0..0, platform_databases(plan, now));
+        register.tenants.splice(0..0, Self::platform(plan));
+        // A clock far behind would make every tenant too young to have missed a slot.
+        register.problems.extend(
+            register
+                .tenants
+                .iter()
+                .filter(|tenant| tenant.created_at > now)
+                .map(|tenant| format!("tenant {} is said to have signed up in the future, at {}", tenant.id, tenant.created_at)),
+        );
         Ok(register)
+    }
+
+    /// The platform's own databases, which need no register.
+    #[must_use]
+    pub fn platform(plan: &Plan) -> Vec<Tenant> {
+        let platform = plan.databases.iter().filter(|database| database.platform);
+        platform
+            .filter_map(|database| {
+                Some(Tenant {
+                    id: TenantId::platform(&database.id).ok()?,
+                    database_id: database.id.clone(),
+                    layout: database.platform_layout(),
+                    criticality: PLATFORM_CLASS.to_owned(),
+                    time_zone: plan.time_zone.clone(),
+                    status: Status::Active,
+                    // Older than any slot, so that they are never too young to have missed one.
+                    created_at: Timestamp::UNIX_EPOCH,
+                })
+            })
+            .collect()
     }
 
     /// The tenant with this id.
@@ -126,23 +158,40 @@ impl Register {
     }
 }
 
-fn platform_databases(plan: &Plan, now: Timestamp) -> Vec<Tenant> {
-    plan.databases
-        .iter()
-        .filter(|database| database.platform)
-        .filter_map(|database| {
-            Some(Tenant {
-                id: TenantId::platform(&database.id).ok()?,
-                database_id: database.id.clone(),
-                layout: database.platform_layout(),
-                criticality: PLATFORM_CLASS.to_owned(),
-                time_zone: plan.time_zone.clone(),
-                status: Status::Active,
-                // Older than any slot, so that the platform's own databases are never too young to have missed one.
-                created_at: Timestamp::UNIX_EPOCH.min(now),
-            })
-        })
-        .collect()
+/// Which databases and schemas belong to whom. Two tenants in one place would each be given the other's data at a restore.
+#[derive(Default)]
+struct Places {
+    databases: BTreeMap<(String, String), TenantId>,
+    schemas: BTreeMap<(String, String, String), TenantId>,
+}
+
+impl Places {
+    fn take(&mut self, tenant: &Tenant, plan: &Plan) -> Result<(), String> {
+        let instance = plan.database(&tenant.database_id).map_or_else(String::new, |database| database.instance.clone());
+        let database = (instance, tenant.layout.database().to_owned());
+        let shared_with = match &tenant.layout {
+            // Pools are shared by design: the tenant column tells their tenants apart.
+            Layout::Pool { .. } => None,
+            Layout::Silo { .. } | Layout::Database { .. } => {
+                let inside = self
+                    .schemas
+                    .iter()
+                    .find(|((i, d, _), _)| (i, d) == (&database.0, &database.1))
+                    .map(|(_, owner)| owner.clone());
+                inside.or_else(|| self.databases.insert(database, tenant.id.clone()))
+            }
+            Layout::Schema { schema, .. } => {
+                let around = self.databases.get(&database).cloned();
+                around.or_else(|| self.schemas.insert((database.0, database.1, schema.clone()), tenant.id.clone()))
+            }
+        };
+        match shared_with {
+            None => Ok(()),
+            Some(other) => {
+                Err(format!("tenant {} is said to live where tenant {other} lives; only the first row counts", tenant.id))
+            }
+        }
+    }
 }
 
 fn parse_row(row: &RawRow, plan: &Plan) -> Result<Tenant, String> {
@@ -247,6 +296,28 @@ mod tests {
         bad(|row| row.criticality = Some("bronze".into()), "no export rule of the plan covers class `bronze`");
         bad(|row| row.status = Some("gone".into()), "status `gone`");
         bad(|row| row.created_at = Some("yesterday".into()), "not an RFC 3339");
+    }
+
+    #[test]
+    fn two_tenants_in_one_place_are_one_too_many() {
+        let at = |id: &str, layout: &str, database: &str, schema: Option<&str>| RawRow {
+            layout: Some(layout.into()),
+            database_name: Some(database.into()),
+            schema_name: schema.map(str::to_owned),
+            ..row(id)
+        };
+        for (first, second, collide) in [
+            (at("a", "database", "x", None), at("b", "silo", "x", None), true),
+            (at("a", "schema", "x", Some("s")), at("b", "schema", "x", Some("s")), true),
+            (at("a", "schema", "x", Some("s")), at("b", "database", "x", None), true),
+            (at("a", "database", "x", None), at("b", "schema", "x", Some("s")), true),
+            (at("a", "schema", "x", Some("s")), at("b", "schema", "x", Some("t")), false),
+            (at("a", "database", "x", None), at("b", "database", "y", None), false),
+            (row("a"), row("b"), false),
+        ] {
+            let register = parse(&[first.clone(), second.clone()]).unwrap();
+            assert_eq!(!register.problems.is_empty(), collide, "{first:?} {second:?}: {:?}", register.problems);
+        }
     }
 
     #[test]

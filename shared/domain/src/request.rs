@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    caps::APPROVAL_LIFETIME_S,
+    caps::{APPROVAL_LIFETIME_S, RESTORE_AT_MOST_S},
     error::{Coded, ErrorCode, ErrorReport},
     id::{RecoveryPointId, RequestId},
     tenant::TenantId,
@@ -22,19 +22,27 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The person behind the call, as far as the call tells: the name of the user or of the role session.
+    /// The person behind the call, if the call tells: an IAM user's name, or the session name of an IAM Identity Center role.
     ///
-    /// A role session is named after the person who assumed it (an IAM Identity Center or federation default), so the same person
-    /// under two roles is still one person.
+    /// Other role sessions are named by whoever assumes the role, so their names say nothing: one person could be two.
     #[must_use]
-    pub fn person(&self) -> &str {
-        self.arn.rsplit(['/', ':']).next().unwrap_or(&self.arn)
+    pub fn person(&self) -> Option<&str> {
+        let (_, resource) = self.arn.rsplit_once(':')?;
+        let mut parts = resource.split('/');
+        match (parts.next()?, parts.next()?, resource.rsplit('/').next()?) {
+            ("user", _, name) => Some(name),
+            ("assumed-role", role, session) if role.starts_with("AWSReservedSSO_") => Some(session),
+            _ => None,
+        }
     }
 
-    /// Whether two calls must be taken for the same person's.
+    /// Whether two calls must be taken for the same person's: unless both tell who they are, and it is somebody else.
     #[must_use]
     pub fn is_same_person(&self, other: &Self) -> bool {
-        self.arn == other.arn || self.principal == other.principal || self.person().eq_ignore_ascii_case(other.person())
+        match (self.person(), other.person()) {
+            (Some(one), Some(two)) => self.principal == other.principal || one.eq_ignore_ascii_case(two),
+            _ => true,
+        }
     }
 }
 
@@ -232,13 +240,17 @@ pub enum RequestError {
         /// What was tried.
         step: &'static str,
     },
-    /// The same person asked and approved.
-    #[error("restore request {request} was made by {person}, so another person must approve it")]
+    /// The same person asked and approved, or it cannot be told that they are two.
+    #[error(
+        "restore request {request} was made by {requester} and {approver} cannot approve it: another person must, and both must call as IAM users or IAM Identity Center users, whose names say who they are"
+    )]
     SamePerson {
         /// The request.
         request: RequestId,
         /// Who made it.
-        person: String,
+        requester: String,
+        /// Who tried to approve it.
+        approver: String,
     },
     /// The approval names another preview.
     #[error(
@@ -249,11 +261,11 @@ pub enum RequestError {
         request: RequestId,
     },
     /// Too much time went by.
-    #[error("the preview of restore request {request} is from {at} and has expired; make a new request")]
+    #[error("restore request {request} has expired: its preview, or its work, is from {at}; make a new request")]
     Expired {
         /// The request.
         request: RequestId,
-        /// When the preview was made.
+        /// When the preview was made, or the work began.
         at: Timestamp,
     },
     /// The live data changed since the preview.
@@ -313,9 +325,7 @@ impl RestoreRequest {
         let RequestState::AwaitingApproval { preview, task_token } = self.state.clone() else {
             return Err(self.wrong_state("approved"));
         };
-        if by.is_same_person(&self.requested_by) {
-            return Err(RequestError::SamePerson { request: self.id, person: self.requested_by.person().to_owned() });
-        }
+        self.check_persons(&by)?;
         if preview.digest != preview_digest {
             return Err(RequestError::OtherPreview { request: self.id });
         }
@@ -324,26 +334,31 @@ impl RestoreRequest {
         Ok(Self { state: RequestState::Approved { preview, approval, task_token }, ..self })
     }
 
-    /// Uses the approval up and begins the work. A second delivery of the same step carries on.
+    /// Uses the approval up and begins the work. A second delivery of the same step carries on, for as long as the work may take.
+    ///
+    /// `content` names the content of the recovery point that is about to be restored.
     ///
     /// # Errors
-    /// Unless it is approved, by another person, for this very preview, and the preview is fresh.
-    pub fn execute(self, now: Timestamp) -> Result<Self, RequestError> {
-        match self.state.clone() {
-            RequestState::Approved { preview, approval, .. } => {
-                // Checked again where it matters: a forged catalog row must not become a restore.
-                if approval.by.is_same_person(&self.requested_by) {
-                    return Err(RequestError::SamePerson { request: self.id, person: self.requested_by.person().to_owned() });
-                }
-                if approval.preview_digest != preview.digest {
-                    return Err(RequestError::OtherPreview { request: self.id });
-                }
-                self.check_fresh(&preview, now)?;
-                Ok(Self { state: RequestState::Executing { preview, approval, started_at: now }, ..self })
-            }
-            RequestState::Executing { .. } => Ok(self),
-            _ => Err(self.wrong_state("carried out")),
+    /// Unless it is approved, by another person, for this very preview of this very content, and the preview is fresh.
+    pub fn execute(self, content: &str, now: Timestamp) -> Result<Self, RequestError> {
+        let (preview, approval, started_at) = match self.state.clone() {
+            RequestState::Approved { preview, approval, .. } => (preview, approval, now),
+            RequestState::Executing { preview, approval, started_at } => (preview, approval, started_at),
+            _ => return Err(self.wrong_state("carried out")),
+        };
+        // All of it is checked again where it matters: a forged catalog row must not become a restore.
+        self.check_persons(&approval.by)?;
+        let Preview { at, tables, notes, live_digest, .. } = preview.clone();
+        let shown = Preview::new(self.id, &self.tenant, content, Findings { tables, notes, live_digest }, at);
+        if approval.preview_digest != shown.digest || preview.digest != shown.digest {
+            return Err(RequestError::OtherPreview { request: self.id });
         }
+        self.check_fresh(&preview, approval.at)?;
+        self.check_fresh(&preview, started_at)?;
+        if now.duration_since(started_at) > SignedDuration::from_secs(RESTORE_AT_MOST_S) {
+            return Err(RequestError::Expired { request: self.id, at: started_at });
+        }
+        Ok(Self { state: RequestState::Executing { preview, approval, started_at }, ..self })
     }
 
     /// Records that the live data matched.
@@ -367,6 +382,14 @@ impl RestoreRequest {
         }
         let state = RequestState::Failed { at: now, code: error.code.name().to_owned(), message: error.message.clone() };
         Ok(Self { state, ..self })
+    }
+
+    fn check_persons(&self, approver: &Identity) -> Result<(), RequestError> {
+        if !approver.is_same_person(&self.requested_by) {
+            return Ok(());
+        }
+        let (requester, approver) = (self.requested_by.arn.clone(), approver.arn.clone());
+        Err(RequestError::SamePerson { request: self.id, requester, approver })
     }
 
     fn check_fresh(&self, preview: &Preview, now: Timestamp) -> Result<(), RequestError> {
@@ -415,13 +438,20 @@ mod tests {
     fn another_person_may_approve_what_was_shown() {
         let (request, digest) = waiting();
         let approved = request.approve(person("iam::1:user/ben"), &digest, time("2026-11-23T11:00:00Z")).unwrap();
-        let executing = approved.execute(time("2026-11-23T11:01:00Z")).unwrap();
-        assert_eq!(executing.clone().execute(time("2026-11-23T11:02:00Z")).unwrap(), executing, "a second delivery carries on");
+        let executing = approved.execute("sha", time("2026-11-23T11:01:00Z")).unwrap();
+        assert_eq!(
+            executing.clone().execute("sha", time("2026-11-23T11:02:00Z")).unwrap(),
+            executing,
+            "a second delivery carries on"
+        );
+        let late = executing.execute("sha", time("2026-11-23T17:01:01Z"));
+        assert!(matches!(late, Err(RequestError::Expired { .. })), "but not weeks later: {late:?}");
     }
 
     #[test]
     fn the_same_person_may_not_approve_under_any_name() {
-        for approver in ["iam::1:user/ana", "sts::1:assumed-role/Admin/ana", "iam::1:user/ops/Ana"] {
+        let others = ["sts::1:assumed-role/AWSReservedSSO_Ops_1/ana", "sts::1:assumed-role/Admin/ben", "iam::1:root"];
+        for approver in ["iam::1:user/ana", "iam::1:user/ops/Ana"].into_iter().chain(others) {
             let (request, digest) = waiting();
             let refused = request.approve(person(approver), &digest, time("2026-11-23T11:00:00Z"));
             assert!(matches!(refused, Err(RequestError::SamePerson { .. })), "{approver}: {refused:?}");
@@ -441,24 +471,42 @@ mod tests {
             Err(RequestError::Expired { .. })
         ));
         let approved = request.approve(ben(), &digest, time("2026-11-24T09:00:00Z")).unwrap();
-        assert!(matches!(approved.clone().execute(time("2026-11-24T10:00:01Z")), Err(RequestError::Expired { .. })));
+        assert!(matches!(
+            approved.clone().execute("other", time("2026-11-24T09:00:01Z")),
+            Err(RequestError::OtherPreview { .. })
+        ));
+        assert!(matches!(approved.clone().execute("sha", time("2026-11-24T10:00:01Z")), Err(RequestError::Expired { .. })));
         assert!(matches!(approved.approve(ben(), &digest, time("2026-11-24T09:00:00Z")), Err(RequestError::WrongState { .. })));
     }
 
     #[test]
     fn a_forged_approval_in_the_catalog_is_not_carried_out() {
+        let now = time("2026-11-23T11:00:00Z");
         let (request, digest) = waiting();
-        let mut forged = request.approve(person("iam::1:user/ben"), &digest, time("2026-11-23T11:00:00Z")).unwrap();
-        let RequestState::Approved { approval, .. } = &mut forged.state else { unreachable!() };
-        approval.by = person("iam::1:user/ana");
-        assert!(matches!(forged.execute(time("2026-11-23T11:00:00Z")), Err(RequestError::SamePerson { .. })));
+        let approved = request.approve(person("iam::1:user/ben"), &digest, now).unwrap();
+        for genuine in [approved.clone(), approved.execute("sha", now).unwrap()] {
+            let forge = |change: fn(&mut Preview, &mut Approval)| {
+                let mut forged = genuine.clone();
+                let (RequestState::Approved { preview, approval, .. } | RequestState::Executing { preview, approval, .. }) =
+                    &mut forged.state
+                else {
+                    unreachable!()
+                };
+                change(preview, approval);
+                forged.execute("sha", now)
+            };
+            assert!(forge(|_, _| {}).is_ok());
+            assert!(matches!(forge(|_, approval| approval.by = person("iam::1:user/ana")), Err(RequestError::SamePerson { .. })));
+            assert!(matches!(forge(|preview, _| preview.live_digest = "other".into()), Err(RequestError::OtherPreview { .. })));
+            assert!(matches!(forge(|preview, _| preview.digest = "other".into()), Err(RequestError::OtherPreview { .. })));
+        }
     }
 
     #[test]
     fn a_request_that_ended_stays_as_it_ended() {
         let (request, _) = waiting();
         let failed = request.fail(&ErrorReport::new(ErrorCode::RestoreRefused, "m"), time("2026-11-23T11:00:00Z")).unwrap();
-        assert!(failed.clone().execute(time("2026-11-23T11:00:00Z")).is_err());
+        assert!(failed.clone().execute("sha", time("2026-11-23T11:00:00Z")).is_err());
         assert!(failed.fail(&ErrorReport::new(ErrorCode::Throttled, "m"), time("2026-11-23T11:00:00Z")).is_err());
     }
 

@@ -50,7 +50,8 @@ pub fn tenant_kinds(plan: &Plan, tenant: &Tenant) -> Vec<Kind> {
     kinds
 }
 
-/// Finds every slot that was due at least the grace period before `now` and has no recovery point of its time or later.
+/// Finds every slot that was due at least the grace period before `now` and has no recovery point of its time or later, and
+/// every subject whose newest recovery point is older than its rule's RPO and the grace period.
 #[must_use]
 pub fn missed_slots(plan: &Plan, zone: &TimeZone, tenants: &[Tenant], newest: &impl Newest, now: Timestamp) -> Vec<MissedSlot> {
     let mut missed = Vec::new();
@@ -60,8 +61,9 @@ pub fn missed_slots(plan: &Plan, zone: &TimeZone, tenants: &[Tenant], newest: &i
         if since > due {
             return;
         }
-        let late: Vec<Kind> =
-            kinds.iter().copied().filter(|kind| newest.newest(&subject, *kind).is_none_or(|time| time < due)).collect();
+        let rpo_ends = SignedDuration::from_mins(i64::from(rule.rpo_minutes)) + SignedDuration::from_secs(SLOT_GRACE_S);
+        let is_late = |time: Timestamp| time < due || now.duration_since(time) > rpo_ends;
+        let late: Vec<Kind> = kinds.iter().copied().filter(|kind| newest.newest(&subject, *kind).is_none_or(is_late)).collect();
         if !late.is_empty() {
             let oldest = late.iter().map(|kind| newest.newest(&subject, *kind)).min().flatten();
             let rule_id = rule.id.clone();
@@ -132,6 +134,18 @@ mod tests {
         let yesterdays = |_: &Subject, _: Kind| Some("2026-11-22T02:15:00Z".parse().unwrap());
         check(&tenant(OLD, Status::Active), yesterdays, "2026-11-23T02:45:00Z", &BOTH);
         check(&tenant(OLD, Status::Active), yesterdays, "2026-11-23T01:44:59Z", &[]);
+    }
+
+    #[test]
+    fn a_recovery_point_older_than_the_rpo_is_late_though_its_slot_was_filled() {
+        let mut plan = plan();
+        plan.rules[0].rpo_minutes = 60;
+        let newest = |_: &Subject, _: Kind| Some("2026-11-23T02:15:00Z".parse().unwrap());
+        let late_at = |now: &str| {
+            let tenant = tenant(OLD, Status::Active);
+            missed_slots(&plan, &TimeZone::UTC, &[tenant], &newest, now.parse().unwrap()).len()
+        };
+        assert_eq!((late_at("2026-11-23T03:45:00Z"), late_at("2026-11-23T03:45:01Z")), (0, 1));
     }
 
     #[test]

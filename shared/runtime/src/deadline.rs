@@ -42,7 +42,7 @@ impl Deadline {
     /// Whether only the reserve ([`caps::DEADLINE_RESERVE_MS`]) is left: finish, record, begin nothing new.
     #[must_use]
     pub fn near(&self) -> bool {
-        self.remaining().as_millis() <= u128::from(caps::DEADLINE_RESERVE_MS.unsigned_abs())
+        self.remaining().as_millis() <= u128::from(caps::DEADLINE_RESERVE_MS)
     }
 
     /// Stops work that may not begin any more.

@@ -11,6 +11,7 @@ use catalog::{
 use domain::{
     ErrorCode, ErrorReport, TenantId, VaultTenantId,
     alert::{Alert, AlertClass},
+    caps,
     plan::{Database, Plan},
     point::{Content, RecoveryPoint},
     register::{Register, Tenant},
@@ -89,15 +90,19 @@ impl Services {
             Ok(register) => register.problems.clone(),
             Err(report) => vec![report.to_string()],
         };
-        if troubled.is_empty() {
-            self.all_clear(AlertClass::RegisterBad, "register").await?;
+        let told = if troubled.is_empty() {
+            self.all_clear(AlertClass::RegisterBad, "register").await
         } else {
             let said = Said {
                 summary: format!("the tenant register has {} unusable entries: {}", troubled.len(), first_few(&troubled)),
                 meaning: "the tenants concerned are not backed up, however healthy everything else looks".to_owned(),
                 remedy: "correct the rows, or the plan they contradict; the next reconcile closes this alert".to_owned(),
             };
-            self.raise(plan, AlertClass::RegisterBad, "register", said).await?;
+            self.raise(plan, AlertClass::RegisterBad, "register", said).await
+        };
+        if let Err(report) = told {
+            // Trouble with telling must not stop the backups of the readable rows; reconcile tells again.
+            tracing::error!(error.code = report.code.name(), "the state of the register could not be told: {}", report.message);
         }
         let register = read?;
         for tenant in &register.tenants {
@@ -111,6 +116,24 @@ impl Services {
         let endpoint = self.endpoint(database, &database.database).await?;
         let rows = sources::postgres::read_register(&endpoint, &plan.register.query).await?;
         Ok(Register::parse(&rows, plan, self.clock.now())?)
+    }
+
+    /// A tenant as the register lists it at this moment: where a restore may write is never taken from the catalog's memory.
+    ///
+    /// # Errors
+    /// If the register cannot be read or does not list the tenant. The platform's own databases need only the plan.
+    pub async fn listed_tenant(&self, plan: &Plan, id: &TenantId) -> Result<Tenant, ErrorReport> {
+        let listed = if id.as_platform().is_some() {
+            Register::platform(plan).into_iter().find(|tenant| tenant.id == *id)
+        } else {
+            self.read_register(plan).await?.tenant(id).cloned()
+        };
+        listed.ok_or_else(|| {
+            let message = format!(
+                "tenant {id} is not in the tenant register now, so nobody can say where it lives; mend its row first, or restore the central database"
+            );
+            ErrorReport::new(ErrorCode::UnknownTenant, message)
+        })
     }
 
     /// How to reach a database: the address from RDS, the credentials from Secrets Manager, never from an event.
@@ -170,9 +193,8 @@ impl Services {
     pub async fn open_point(&self, tenant: &TenantId, point: &RecoveryPoint) -> Result<PointReader, ErrorReport> {
         let (vault_tenant, reference) = manifest_ref(point)?;
         let reader = self.vault.open(vault_tenant, point.id, &reference).await?;
-        let owner: Result<Tenant, _> = Deserialize::deserialize(&reader.manifest().facts[REGISTER_FACT]);
-        match owner {
-            Ok(owner) if owner.id == *tenant => Ok(reader),
+        match owner(&reader) {
+            Some(owner) if owner.id == *tenant => Ok(reader),
             _ => {
                 let message = format!(
                     "recovery point {} does not hold tenant {tenant}'s data; the catalog is wrong, nothing was done",
@@ -196,11 +218,24 @@ impl Services {
     pub async fn raise(&self, plan: &Plan, class: AlertClass, subject: &str, said: Said) -> Result<(), ErrorReport> {
         let now = self.clock.now();
         let Said { summary, meaning, remedy } = said;
-        let alert = Alert { class, subject: subject.to_owned(), opened_at: now, summary, meaning, remedy };
-        if let Some(record) = self.catalog.open_alert(&alert).await? {
-            self.clients.alerts(&self.config.alert_topic).publish(&record.value.alert, &plan.environment).await?;
-            tracing::warn!(alert.class = class.name(), alert.subject = subject, "alert sent");
-            self.catalog.mark_sent(&record, now).await?;
+        let (summary, meaning, remedy) = (cut(summary), cut(meaning), cut(remedy));
+        self.tell(plan, Alert { class, subject: subject.to_owned(), opened_at: now, summary, meaning, remedy }).await
+    }
+
+    /// Tells the subscribers of an alert, unless they know. A notice is over as soon as it is told.
+    ///
+    /// # Errors
+    /// If the catalog or the topic does not take it; the next delivery tries again.
+    pub async fn tell(&self, plan: &Plan, alert: Alert) -> Result<(), ErrorReport> {
+        let Some(record) = self.catalog.open_alert(&alert).await? else {
+            return Ok(());
+        };
+        let alert = &record.value.alert;
+        self.clients.alerts(&self.config.alert_topic).publish(alert, &plan.environment).await?;
+        tracing::warn!(alert.class = alert.class.name(), alert.subject = alert.subject, "alert sent");
+        self.catalog.mark_sent(&record, self.clock.now()).await?;
+        if alert.class.is_notice() {
+            self.all_clear(alert.class, &alert.subject).await?;
         }
         Ok(())
     }
@@ -280,6 +315,21 @@ pub fn manifest_ref(point: &RecoveryPoint) -> Result<(VaultTenantId, ManifestRef
             Err(ErrorReport::new(ErrorCode::UnknownRecoveryPoint, message))
         }
     }
+}
+
+/// The register's row that travels in a recovery point: whose it is, and where that tenant lived then.
+#[must_use]
+pub fn owner(reader: &PointReader) -> Option<Tenant> {
+    Deserialize::deserialize(&reader.manifest().facts[REGISTER_FACT]).ok()
+}
+
+/// A text of an alert, cut between characters if it is too long to send.
+fn cut(mut text: String) -> String {
+    if text.len() > caps::ALERT_TEXT_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(caps::ALERT_TEXT_BYTES_MAX));
+        text.push('…');
+    }
+    text
 }
 
 /// A few of many lines, for a message.

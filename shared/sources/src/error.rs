@@ -110,6 +110,16 @@ pub enum SourceError {
         #[source]
         source: PgFailure,
     },
+    /// Another restore holds the target.
+    #[error(
+        "another restore of {target} is at work in {place}; wait until it has ended, then try again: the lock goes with its session"
+    )]
+    RestoreAtWork {
+        /// Where.
+        place: Place,
+        /// The database or schema, quoted.
+        target: String,
+    },
     /// The server's certificate does not hold.
     #[error(
         "{place} does not prove its identity; check that {ca_file} is the CA bundle of its instance class and that the host name is the endpoint's"
@@ -315,7 +325,7 @@ impl Coded for SourceError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Unreachable { .. } => ErrorCode::SourceUnreachable,
-            Self::Busy { .. } => ErrorCode::Throttled,
+            Self::Busy { .. } | Self::RestoreAtWork { .. } => ErrorCode::Throttled,
             Self::CaBundle { .. } | Self::ToolUnusable { .. } => ErrorCode::NotConfigured,
             Self::Certificate { .. } | Self::Login { .. } | Self::NoDatabase { .. } | Self::Name(_) | Self::Refused { .. } => {
                 ErrorCode::SourceRefused

@@ -57,8 +57,7 @@ impl Tools {
     pub(crate) async fn check_version(&self, server_version_num: u32) -> Result<String, SourceError> {
         let tool = self.path("pg_dump");
         let unusable = |what: String| SourceError::ToolUnusable { tool: tool.display().to_string(), what };
-        let output =
-            Command::new(&tool).arg("--version").env_clear().env("PATH", "/usr/bin:/bin").kill_on_drop(true).output().await;
+        let output = bare(&tool, &self.bin_dir).arg("--version").output().await;
         let output = output.map_err(|error| unusable(error.to_string()))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text.split_whitespace().nth(2).unwrap_or_default().to_owned();
@@ -164,14 +163,9 @@ impl Tools {
 }
 
 fn command(path: &Path, arguments: &[String], endpoint: &Endpoint, bin_dir: &Path) -> Command {
-    let mut command = Command::new(path);
+    let mut command = bare(path, bin_dir);
     command
         .args(arguments)
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .env("LC_ALL", "C")
-        // Where a Lambda layer keeps the programs' libraries.
-        .env("LD_LIBRARY_PATH", bin_dir.join("../lib"))
         .env("PGHOST", &endpoint.host)
         .env("PGPORT", endpoint.port.to_string())
         .env("PGDATABASE", &endpoint.database)
@@ -184,7 +178,19 @@ fn command(path: &Path, arguments: &[String], endpoint: &Endpoint, bin_dir: &Pat
         .env("PGOPTIONS", "-c lock_timeout=30s -c statement_timeout=600s -c search_path=pg_catalog")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// A program with the least it needs to start.
+fn bare(path: &Path, bin_dir: &Path) -> Command {
+    let mut command = Command::new(path);
+    command
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("LC_ALL", "C")
+        // Where a Lambda layer keeps the programs' libraries.
+        .env("LD_LIBRARY_PATH", bin_dir.join("../lib"))
         .kill_on_drop(true);
     command
 }

@@ -5,6 +5,7 @@
 mod cluster;
 mod export;
 mod fixture;
+mod lock;
 mod pool;
 mod records;
 mod refusals;

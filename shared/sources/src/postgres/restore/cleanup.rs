@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::{
     super::{endpoint::Endpoint, session::Session},
     Job,
+    lock::RestoreLock,
     names::{self, ROLE, SCRATCH, STAGE, UNDO},
 };
 use crate::error::{Phase, SourceError};
@@ -24,8 +25,17 @@ pub struct Leftover {
 /// Removes staging copy, scratch database and role of a restore. The undo copy stays.
 ///
 /// # Errors
-/// If something cannot be removed; the message says what.
+/// If something cannot be removed; the message says what. [`SourceError::RestoreAtWork`] if a restore of this target has not ended:
+/// what is there may be what it is working on.
 pub async fn cleanup(job: &Job<'_>) -> Result<(), SourceError> {
+    let lock = RestoreLock::take(job).await?;
+    let cleared = clear(job).await;
+    lock.release().await;
+    cleared
+}
+
+/// [`cleanup`] for who holds the target's lock already.
+pub(super) async fn clear(job: &Job<'_>) -> Result<(), SourceError> {
     let (stage, scratch, role) = (&job.names.stage, &job.names.scratch, &job.names.role);
     let maintenance = Session::open(&job.maintenance(), Phase::Restoring).await?;
     let has_role = names::has_role(&maintenance, role).await?;

@@ -10,7 +10,9 @@ use super::{
         toc::MadeBeforehand,
         tools::Section,
     },
-    CutOver, Job, Staged, load, names, owners, role,
+    CutOver, Job, Staged, load,
+    lock::RestoreLock,
+    names, owners, role,
 };
 use crate::error::{Phase, SourceError};
 
@@ -73,7 +75,7 @@ async fn make_extensions<'a>(job: &'a Job<'_>, endpoint: &Endpoint) -> Result<Ve
 /// Gives the staging database to its owner, and swaps it for the live one in one transaction.
 ///
 /// Returns the name under which the replaced database is kept, and what could not be set as recorded.
-pub(super) async fn cut_over(job: &Job<'_>, staged: &Staged, is_live: bool) -> Result<CutOver, SourceError> {
+pub(super) async fn cut_over(job: &Job<'_>, lock: &RestoreLock, staged: &Staged, is_live: bool) -> Result<CutOver, SourceError> {
     let staging = Session::open(&job.endpoint.with_database(&staged.endpoint.database), Phase::Restoring).await?;
     staging.batch("handing over the staging database", "BEGIN").await?;
     owners::hand_over(job, &staging, &job.facts.properties.owner).await?;
@@ -84,8 +86,8 @@ pub(super) async fn cut_over(job: &Job<'_>, staged: &Staged, is_live: bool) -> R
     let (live, undo) = (&job.scope.database, &job.names.undo);
     let away = if is_live { format!("ALTER DATABASE {live} RENAME TO {undo}; ") } else { String::new() };
     let swap = format!("BEGIN; {away}ALTER DATABASE {} RENAME TO {live}; COMMIT", job.names.stage);
-    let (renaming, clearing) =
-        (Session::open(&job.maintenance(), Phase::Restoring).await?, Session::open(&job.maintenance(), Phase::Restoring).await?);
+    // The swap is made on the session that holds the lock: without the lock there is no swap.
+    let (renaming, clearing) = (lock.session(), Session::open(&job.maintenance(), Phase::Restoring).await?);
     // The rename holds off new connections and waits a few seconds for old ones to go; ending them meanwhile makes it certain, and
     // a crash at any point leaves either both databases as they were or both renamed.
     let swapped = tokio::select! {
@@ -97,7 +99,8 @@ pub(super) async fn cut_over(job: &Job<'_>, staged: &Staged, is_live: bool) -> R
         Ok(()) => Ok(done),
         // The reply may be lost though the commit was not.
         Err(error) => {
-            drop(renaming);
+            // Ends whatever is left of the transaction, so that the answer to the next question stays true.
+            let _ = renaming.batch("giving up the swap", "ROLLBACK").await;
             let session = Session::open(&job.maintenance(), Phase::Restoring).await?;
             let is_done = !names::has_database(&session, &job.names.stage).await?;
             if is_done { Ok(done) } else { Err(error) }

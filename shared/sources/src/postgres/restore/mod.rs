@@ -3,7 +3,8 @@
 //! Data and definitions are loaded into a staging copy by a login role that is made for this one restore and owns nothing
 //! else, so whatever code a tenant's definitions hold runs with no rights worth having. The copy becomes visible in one
 //! transaction, after its digests were found equal to the recovery point's. Every name is derived from the restore's id: a
-//! second run finds what the first left behind, clears it and begins again, or finds the work done.
+//! second run finds what the first left behind, clears it and begins again, or finds the work done. Two never work on one target
+//! at once: each holds its lock from the first look to the last.
 //!
 //! | layout | staging | cutover |
 //! |---|---|---|
@@ -16,6 +17,7 @@ mod cleanup;
 mod database;
 mod job;
 mod load;
+mod lock;
 mod names;
 mod owners;
 mod pool;
@@ -34,6 +36,7 @@ pub use prove::{Proof, prove};
 
 use self::{
     job::{CutOver, Staged},
+    lock::RestoreLock,
     names::Names,
 };
 use super::{digest::LiveDigest, facts::DatabaseFacts, session::Session};
@@ -58,14 +61,22 @@ pub struct Outcome {
 /// the look from outside afterwards.
 ///
 /// # Errors
-/// If the restore is refused or fails; the live data is then as it was. [`SourceError::Drifted`] if it is not what was approved.
+/// If the restore is refused or fails; the live data is then as it was. [`SourceError::Drifted`] if it is not what was approved,
+/// [`SourceError::RestoreAtWork`] if another restore of this target, or another run of this one, has not ended.
 pub async fn run(job: &Job<'_>) -> Result<Outcome, SourceError> {
     job.check_layout()?;
+    let lock = RestoreLock::take(job).await?;
+    let done = run_locked(job, &lock).await;
+    lock.release().await;
+    done
+}
+
+async fn run_locked(job: &Job<'_>, lock: &RestoreLock) -> Result<Outcome, SourceError> {
     let live = job.live_digest().await?;
     if let Some(live) = &live
         && is_already_there(job, live)
     {
-        cleanup(job).await?;
+        cleanup::clear(job).await?;
         let undo_copy = existing_undo_copy(job).await?;
         return Ok(Outcome { changed: false, rows: live.rows(), undo_copy, notes: Vec::new() });
     }
@@ -74,11 +85,20 @@ pub async fn run(job: &Job<'_>) -> Result<Outcome, SourceError> {
         return Err(SourceError::restore_refused(&job.live_place(), what, "make a new restore request"));
     }
     refuse_drift(job, live.as_ref())?;
-    let done = stage_check_and_cut_over(job, live.is_some()).await;
-    let cleaned = cleanup(job).await;
+    let done = stage_check_and_cut_over(job, lock, live.is_some()).await;
+    let cleaned = clear_after(job, lock).await;
     let outcome = done?;
     cleaned?;
     Ok(outcome)
+}
+
+/// Clears up under the lock. If it was lost, what stands under this restore's names may be another run's by now: then only once it
+/// was taken again.
+async fn clear_after(job: &Job<'_>, lock: &RestoreLock) -> Result<(), SourceError> {
+    match lock.still_held().await {
+        Ok(()) => cleanup::clear(job).await,
+        Err(_) => cleanup(job).await,
+    }
 }
 
 /// Refuses live data other than what was approved.
@@ -90,17 +110,19 @@ fn refuse_drift(job: &Job<'_>, live: Option<&LiveDigest>) -> Result<(), SourceEr
     }
 }
 
-async fn stage_check_and_cut_over(job: &Job<'_>, is_live: bool) -> Result<Outcome, SourceError> {
+async fn stage_check_and_cut_over(job: &Job<'_>, lock: &RestoreLock, is_live: bool) -> Result<Outcome, SourceError> {
     let staged = stage(job).await?;
     let rows = check::check(job, &staged).await?.iter().map(|table| table.rows).sum();
     if job.approved_live.is_some() && !job.scope.is_pool() {
         // Loading took its time. A pool is looked at again under its lock; here the undo copy keeps what comes in the last moment.
         refuse_drift(job, job.live_digest().await?.as_ref())?;
     }
+    // What was checked is what stands there only while the lock is held. Each cutover asks once more, as late as it can.
+    lock.still_held().await?;
     let CutOver { undo_copy, notes } = match job.scope.layout {
-        Layout::Silo { .. } | Layout::Database { .. } => database::cut_over(job, &staged, is_live).await?,
-        Layout::Schema { .. } => schema::cut_over(job, is_live).await?,
-        Layout::Pool { .. } => pool_cutover::cut_over(job).await?,
+        Layout::Silo { .. } | Layout::Database { .. } => database::cut_over(job, lock, &staged, is_live).await?,
+        Layout::Schema { .. } => schema::cut_over(job, lock, is_live).await?,
+        Layout::Pool { .. } => pool_cutover::cut_over(job, lock).await?,
     };
     Ok(Outcome { changed: true, rows, undo_copy, notes })
 }
@@ -109,22 +131,25 @@ async fn stage_check_and_cut_over(job: &Job<'_>, is_live: bool) -> Result<Outcom
 /// for an instance that nobody else uses.
 ///
 /// # Errors
-/// If the recovery point cannot be restored, or what was restored differs from it.
+/// If the recovery point cannot be restored, or what was restored differs from it. [`SourceError::RestoreAtWork`] if another restore
+/// of this target has not ended.
 pub async fn drill(job: &Job<'_>) -> Result<Vec<vault::StreamSummary>, SourceError> {
     job.check_layout()?;
+    let lock = RestoreLock::take(job).await?;
     let tested = async {
         let staged = stage(job).await?;
         check::check(job, &staged).await
     }
     .await;
-    let cleaned = cleanup(job).await;
+    let cleaned = clear_after(job, &lock).await;
+    lock.release().await;
     let tables = tested?;
     cleaned?;
     Ok(tables)
 }
 
 async fn stage(job: &Job<'_>) -> Result<Staged, SourceError> {
-    cleanup(job).await?;
+    cleanup::clear(job).await?;
     match job.scope.layout {
         Layout::Silo { .. } | Layout::Database { .. } => database::stage(job).await,
         Layout::Schema { .. } => schema::stage(job).await,

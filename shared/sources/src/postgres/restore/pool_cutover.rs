@@ -18,6 +18,7 @@ use super::{
     },
     CutOver, Job,
     check::summarise,
+    lock::RestoreLock,
     pool,
     pool_sql::TableSql,
 };
@@ -38,14 +39,14 @@ struct Trigger {
 }
 
 /// Applies the difference and returns the name of the schema that keeps what was replaced.
-pub(super) async fn cut_over(job: &Job<'_>) -> Result<CutOver, SourceError> {
+pub(super) async fn cut_over(job: &Job<'_>, lock: &RestoreLock) -> Result<CutOver, SourceError> {
     let session = Session::open(&job.live(), Phase::Restoring).await?;
-    let done = apply_difference(job, &session).await;
+    let done = apply_difference(job, lock, &session).await;
     session.close().await;
     done.map(|()| CutOver::keeping(Some(job.names.undo.as_str().to_owned())))
 }
 
-async fn apply_difference(job: &Job<'_>, session: &Session) -> Result<(), SourceError> {
+async fn apply_difference(job: &Job<'_>, lock: &RestoreLock, session: &Session) -> Result<(), SourceError> {
     session.batch("starting the cutover", "BEGIN").await?;
     let cutover = Cutover::lock(job, session).await?;
     cutover.refuse_drift().await?;
@@ -66,6 +67,7 @@ async fn apply_difference(job: &Job<'_>, session: &Session) -> Result<(), Source
         return Err(SourceError::restore_refused(session.place(), what, "report this with the server's version"));
     }
     cutover.prove().await?;
+    lock.still_held().await?;
     session.batch("committing the cutover", "COMMIT").await
 }
 

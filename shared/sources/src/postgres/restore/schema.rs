@@ -14,7 +14,9 @@ use super::{
         toc::MadeBeforehand,
         tools::Section,
     },
-    CutOver, Job, Staged, load, owners, role,
+    CutOver, Job, Staged, load,
+    lock::RestoreLock,
+    owners, role,
 };
 use crate::error::{Phase, SourceError};
 
@@ -86,14 +88,14 @@ async fn rename_definitions(job: &Job<'_>, scratch: &Staged, schema: &Ident) -> 
 /// Swaps the staging schema for the live one in one transaction, and gives it to its owner.
 ///
 /// Returns the name under which the replaced schema is kept.
-pub(super) async fn cut_over(job: &Job<'_>, is_live: bool) -> Result<CutOver, SourceError> {
+pub(super) async fn cut_over(job: &Job<'_>, lock: &RestoreLock, is_live: bool) -> Result<CutOver, SourceError> {
     let session = Session::open(&job.live(), Phase::Restoring).await?;
-    let swapped = swap(job, &session, is_live).await;
+    let swapped = swap(job, lock, &session, is_live).await;
     session.close().await;
     swapped
 }
 
-async fn swap(job: &Job<'_>, session: &Session, is_live: bool) -> Result<CutOver, SourceError> {
+async fn swap(job: &Job<'_>, lock: &RestoreLock, session: &Session, is_live: bool) -> Result<CutOver, SourceError> {
     let (schema, undo) = (schema_of(job)?, &job.names.undo);
     session.batch("swapping the schemas", "BEGIN").await?;
     if is_live {
@@ -109,6 +111,7 @@ async fn swap(job: &Job<'_>, session: &Session, is_live: bool) -> Result<CutOver
     session.batch("swapping the schemas", &format!("ALTER SCHEMA {} RENAME TO {schema}", job.names.stage)).await?;
     let owner = job.facts.schema_owner.as_ref().unwrap_or(&job.facts.properties.owner);
     owners::hand_over(job, session, owner).await?;
+    lock.still_held().await?;
     session.batch("swapping the schemas", "COMMIT").await?;
     Ok(CutOver::keeping(is_live.then(|| undo.as_str().to_owned())))
 }
