@@ -33,7 +33,7 @@ pub(crate) async fn abandon(services: &Services, id: RequestId, caught: Caught) 
     match services.plan().await {
         Ok(plan) => {
             if matches!(request.state, RequestState::Executing { .. }) {
-                clean_up(services, &plan, &request).await;
+                clean_up(services, &plan, &request).await?;
             }
             // Told before it is final: a delivery that finds the request ended tells nobody any more.
             tell(services, &plan, &request, &report).await?;
@@ -57,7 +57,10 @@ async fn tell(services: &Services, plan: &Plan, request: &RestoreRequest, report
 }
 
 /// Staging cleans up after itself; this is for an invocation that was cut off. What cannot be cleaned now is found by its name later.
-async fn clean_up(services: &Services, plan: &Plan, request: &RestoreRequest) {
+///
+/// # Errors
+/// If the restore is still at work in another invocation: it may yet succeed, so nothing may be called stopped.
+async fn clean_up(services: &Services, plan: &Plan, request: &RestoreRequest) -> Result<(), ErrorReport> {
     let cleaned = async {
         let work = Work::open(services, plan, request).await?;
         let (tools, id) = (services.tools(), RestoreId::of(request.id.uuid()));
@@ -65,8 +68,13 @@ async fn clean_up(services: &Services, plan: &Plan, request: &RestoreRequest) {
         restore::cleanup(&job).await?;
         Ok::<_, ErrorReport>(())
     };
-    if let Err(report) = Box::pin(cleaned).await {
-        tracing::warn!(request.id = %request.id, error.code = report.code.name(), "staging is left behind: {}", report.message);
+    match Box::pin(cleaned).await {
+        Err(report) if report.code == ErrorCode::Throttled => Err(report),
+        Err(report) => {
+            tracing::warn!(request.id = %request.id, error.code = report.code.name(), "staging is left behind: {}", report.message);
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }
 

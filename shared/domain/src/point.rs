@@ -65,7 +65,7 @@ pub enum Content {
         identifier: String,
         /// Its ARN.
         arn: String,
-        /// Settings of the instance that a restore from the snapshot would lose.
+        /// Settings of the instance that a restore from the snapshot would lose; null if the instance was gone by then.
         settings: serde_json::Value,
     },
 }

@@ -144,7 +144,10 @@ pub async fn drill(job: &Job<'_>) -> Result<Vec<vault::StreamSummary>, SourceErr
     let cleaned = clear_after(job, &lock).await;
     lock.release().await;
     let tables = tested?;
-    cleaned?;
+    if let Err(error) = cleaned {
+        // The instance goes after the test, and with it what is left; the comparison holds.
+        tracing::warn!(%error, "a restore test left its staging behind");
+    }
     Ok(tables)
 }
 
