@@ -9,7 +9,7 @@ NOW = datetime.datetime.now(datetime.timezone.utc)
 
 
 def test_a_tenant_that_vanishes_from_the_register_is_told_of_until_it_is_back(stack, backed_up, console, inbox):
-    tenant = saas.pooled("quartzrail", "Quartz Rail", percent=1, created_at=NOW.isoformat(timespec="seconds"))
+    tenant = saas.pooled("quartzrail", "Quartz Rail", percent=5, created_at=NOW.isoformat(timespec="seconds"))
     backed_up.add_tenant(tenant)
     stack.invoke("reconcile", tick("reconcile", NOW))
     backed_up.remove_tenant(tenant)

@@ -34,6 +34,7 @@ const OWNED_KINDS: &[(&str, &str)] = &[
 /// Must run when the scope's names are the recorded ones.
 pub(super) async fn hand_over(job: &Job<'_>, session: &Session, main_owner: &str) -> Result<(), SourceError> {
     let owner = Ident::new(main_owner)?;
+    containers_first(job, session, &owner).await?;
     session.batch("handing the staged copy to its owner", &format!("REASSIGN OWNED BY {} TO {owner}", job.names.role)).await?;
     let found = inventory::read(session, job.scope).await?;
     for entry in &job.facts.inventory {
@@ -47,6 +48,29 @@ pub(super) async fn hand_over(job: &Job<'_>, session: &Session, main_owner: &str
         }
     }
     default_grants(job, session).await
+}
+
+/// Gives the database and the schemas to the owner. Functions and types only go to somebody who may create in their schema, and
+/// `REASSIGN OWNED` takes what it finds in no particular order.
+async fn containers_first(job: &Job<'_>, session: &Session, owner: &Ident) -> Result<(), SourceError> {
+    #[derive(serde::Deserialize)]
+    struct Container {
+        kind: String,
+        name: Ident,
+    }
+    let role = literal(job.names.role.as_str());
+    let sql = format!(
+        "SELECT 'DATABASE' AS kind, datname AS name FROM pg_database JOIN pg_roles r ON r.oid = datdba
+         WHERE datname = current_database() AND rolname = {role}
+         UNION ALL
+         SELECT 'SCHEMA', nspname FROM pg_namespace JOIN pg_roles r ON r.oid = nspowner WHERE rolname = {role}
+         ORDER BY 1, 2"
+    );
+    let containers: Vec<Container> = session.select("looking for the staged copy's schemas", &sql).await?;
+    for Container { kind, name } in containers {
+        session.batch(format!("handing {name} to its owner"), &format!("ALTER {kind} {name} OWNER TO {owner}")).await?;
+    }
+    Ok(())
 }
 
 /// Gives one object to its owner. The server wants an owner who could have made it there, which need not be so: the right is
