@@ -26,7 +26,7 @@ pub use clients::Clients;
 pub use dynamo_table::DynamoTable;
 pub use error::{Answer, AwsError, Call};
 pub use kms_keys::KmsKeys;
-pub use machines::{Execution, ExecutionState, Machines, TaskAnswer};
+pub use machines::{Machines, TaskAnswer};
 pub use media::Media;
 pub use parameters::Parameters;
 pub use rds::{Instance, InstanceSettings, Instances, Restoration, Snapshot, SnapshotState, Tags};

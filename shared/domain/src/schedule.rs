@@ -69,15 +69,6 @@ impl Schedule {
             |day: &Date| matches!(zone.to_ambiguous_timestamp(day.to_datetime(time)).offset(), AmbiguousOffset::Gap { .. });
         days.into_iter().find(skips)
     }
-
-    /// The same schedule in the words of EventBridge Scheduler.
-    #[must_use]
-    pub fn to_aws_expression(self) -> String {
-        match self {
-            Self::DailyAt(time) => format!("cron({} {} * * ? *)", time.minute(), time.hour()),
-            Self::HourlyAtMinute(minute) => format!("cron({minute} * * * ? *)"),
-        }
-    }
 }
 
 mod hour_minute {
@@ -162,11 +153,5 @@ mod tests {
         {
             assert_eq!(schedule.last_due(&zone, now.parse().unwrap()), expected.parse().unwrap(), "{now}");
         }
-    }
-
-    #[test]
-    fn the_aws_expression_says_the_same() {
-        assert_eq!(Schedule::DailyAt(jiff::civil::time(2, 15, 0, 0)).to_aws_expression(), "cron(15 2 * * ? *)");
-        assert_eq!(Schedule::HourlyAtMinute(5).to_aws_expression(), "cron(5 * * * ? *)");
     }
 }

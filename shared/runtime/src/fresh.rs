@@ -1,13 +1,12 @@
-//! Fresh ids and secrets.
+//! Fresh ids.
 //!
-//! Ids that sort by age (runs, requests, packs) are UUIDv7. A tenant's vault id and everything secret is drawn from
+//! Ids that sort by age (runs, requests) are UUIDv7. A tenant's vault id is drawn from
 //! the kernel's generator and says nothing, not even when it was made.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use domain::{PackId, RequestId, RunId, VaultTenantId};
+use domain::{RequestId, RunId, VaultTenantId};
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 /// Draws fresh ids.
 pub trait Fresh: Send + Sync {
@@ -27,25 +26,9 @@ pub trait Fresh: Send + Sync {
         RequestId::from_uuid(self.ordered())
     }
 
-    /// An id for a pack.
-    fn pack_id(&self) -> PackId {
-        PackId::from_uuid(self.ordered())
-    }
-
     /// An opaque name for a tenant.
     fn vault_tenant_id(&self) -> VaultTenantId {
         VaultTenantId::from_uuid(self.random())
-    }
-
-    /// Twelve characters of `0-9a-f` to tell apart short-lived names, such as staging schemas: 48 random bits.
-    fn suffix(&self) -> String {
-        // The first 12 digits of a version 4 UUID are all random; the version digit is the 13th.
-        self.random().simple().to_string()[..12].to_owned()
-    }
-
-    /// A password for a short-lived login role: 64 characters of `0-9a-f`, 244 random bits, safe in any quoting.
-    fn password(&self) -> Zeroizing<String> {
-        Zeroizing::new(format!("{}{}", self.random().simple(), self.random().simple()))
     }
 }
 
@@ -81,8 +64,7 @@ impl Fresh for CountingFresh {
     }
 
     fn random(&self) -> Uuid {
-        // Counts in the leading bytes too: suffixes are cut from there.
-        Uuid::from_u128(self.next() << 80 | self.0.load(Ordering::Relaxed) as u128)
+        Uuid::from_u128(self.next())
     }
 }
 
@@ -94,16 +76,5 @@ mod tests {
     fn fresh_ids_differ_and_runs_sort_by_age() {
         let (first, second) = (SystemFresh.run_id(), SystemFresh.run_id());
         assert!(first < second, "{first} {second}");
-        assert_ne!(SystemFresh.suffix(), SystemFresh.suffix());
-        assert_ne!(CountingFresh::default().suffix().len(), 0);
-        let counting = CountingFresh::default();
-        assert_ne!(counting.suffix(), counting.suffix());
-    }
-
-    #[test]
-    fn a_password_is_safe_in_any_quoting() {
-        let password = SystemFresh.password();
-        assert_eq!(password.len(), 64);
-        assert!(password.bytes().all(|byte| byte.is_ascii_hexdigit()));
     }
 }
