@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use catalog::{PointError, TableError, Versioned, audit::Phase, decisions::DecisionRecord};
 use domain::{
-    ErrorReport, RecoveryPointId, caps,
+    ErrorReport, RecoveryPointId,
+    alert::AlertClass,
+    caps,
     plan::Plan,
     point::{Kind, RecoveryPoint},
     retention::{self, Decision},
@@ -103,7 +105,9 @@ impl<'a> Run<'a> {
         };
         self.services.audit(Phase::Outcome, "retention", "point.expire", &subject, &outcome).await?;
         match written {
-            Ok(_) | Err(TableError::Conflict { .. }) => Ok(()),
+            // What is no longer kept cannot be a bad backup any more.
+            Ok(_) => self.services.all_clear(AlertClass::BackupBad, &id.to_string()).await,
+            Err(TableError::Conflict { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
