@@ -2,7 +2,7 @@
 //!
 //! Who calls comes only from the signed call's context. The body says what is wanted, never who wants it.
 
-use domain::{Class, ErrorCode, ErrorReport, request::Identity};
+use domain::{Class, ErrorCode, ErrorReport, identity::Identity};
 use runtime::{Event, Invocation, UrlRequest, reply::json_reply, services::Services};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

@@ -4,8 +4,9 @@ use aws::TaskAnswer;
 use catalog::audit::Phase;
 use domain::{
     Coded, ErrorCode, ErrorReport, RecoveryPointId, RequestId, TenantId, caps,
+    identity::Identity,
     point::{Kind, RecoveryPoint},
-    request::{Identity, RequestState, RestoreRequest},
+    request::{RequestState, RestoreRequest},
     slot::Subject,
 };
 use jiff::Timestamp;

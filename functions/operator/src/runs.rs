@@ -1,7 +1,7 @@
 //! Backups that an operator asks for.
 
 use catalog::audit::Phase;
-use domain::{ErrorReport, TenantId, request::Identity};
+use domain::{ErrorReport, TenantId, identity::Identity};
 use runtime::services::Services;
 use serde::Deserialize;
 use serde_json::{Value, json};

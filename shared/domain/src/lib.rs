@@ -7,6 +7,7 @@ pub mod alert;
 pub mod caps;
 pub mod error;
 pub mod id;
+pub mod identity;
 pub mod order;
 pub mod plan;
 pub mod point;
