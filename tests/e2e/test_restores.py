@@ -110,6 +110,21 @@ def test_carrying_out_a_finished_restore_again_changes_nothing(stack, backed_up,
         saved.assert_others_untouched(tenant)
 
 
+@pytest.mark.parametrize(("column", "value", "code"), [
+    ("database_name", "tenant_elsewhere", "RestoreRefused"),
+    ("database_id", "nowhere", "UnknownTenant"),
+], ids=["moved", "lost from sight"])
+def test_a_tenant_that_is_not_where_it_was_is_not_restored_there(column, value, code, stack, backed_up, console):
+    central, tenant = stack.dsn("platform-central", "central"), backed_up.tenant("emberlight")
+    before = {"database_name": tenant.database, "database_id": tenant.database_id}[column]
+    psql.execute(central, f"UPDATE register.tenants SET {column} = '{value}' WHERE tenant_id = '{tenant.id}'")
+    try:
+        with pytest.raises(Refused, match=code):
+            console.preview(console.request(tenant.id, "its old place may be somebody else's"))
+    finally:
+        psql.execute(central, f"UPDATE register.tenants SET {column} = '{before}' WHERE tenant_id = '{tenant.id}'")
+
+
 def damage(platform, tenant) -> None:
     """Changes, adds and deletes rows of a pool tenant, some in ways that PostgreSQL's `=` does not see."""
     mine = f"tenant_id = {psql.literal(tenant.id)}"

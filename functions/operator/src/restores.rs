@@ -65,7 +65,7 @@ pub(crate) async fn request(services: &Services, caller: &Identity, wish: Wish) 
         .audit(Phase::Intent, &caller.arn, "restore.request", wish.tenant.as_str(), &format!("{id} from {}: {reason}", point.id))
         .await?;
     let request = services.catalog.create(request).await?.value;
-    // Named after the request, so a repeated start finds the runbook that is there.
+    // Named after the request, so a start that the SDK repeats after a lost reply finds the runbook that is there.
     let started = services.clients.machines().start(machine, &id.to_string(), &json!({ "request": id })).await;
     let started = started.map_err(ErrorReport::from);
     if let Err(report) = &started {

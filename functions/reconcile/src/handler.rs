@@ -47,7 +47,7 @@ async fn vanished(services: &Services, plan: &Plan, remembered: &[Tenant], liste
             continue;
         }
         let said = Said {
-            summary: format!("tenant {} is not in the tenant register any more", tenant.id),
+            summary: format!("tenant {} is not in the tenant register any more, or its row cannot be understood", tenant.id),
             meaning: "it is no longer backed up; its recovery points are kept by retention only".to_owned(),
             remedy: "if it left, list it with status `deleted`; if not, mend its row or the register query".to_owned(),
         };

@@ -19,7 +19,7 @@ pub(crate) async fn execute(services: &Services, id: RequestId) -> Result<&'stat
     }
     let plan = services.plan().await?;
     let work = Work::open(services, &plan, &request).await?;
-    // Uses the approval up: from here on only this work goes on, and no second one can be started from it.
+    // Uses the approval up. A second delivery of this step carries on; that two do not work at once is the restore lock's to see to.
     let request = services.catalog.advance(id, |request| request.execute(work.content_id(), services.clock.now())).await?.value;
     let RequestState::Executing { preview, started_at, .. } = &request.state else {
         return Err(ErrorReport::new(
