@@ -12,14 +12,34 @@ pub const BLOB_PIECE_BYTES: usize = 1 << 20;
 pub const BLOB_BYTES_MAX: usize = 64 << 20;
 /// A pack is closed and uploaded once it holds this much: few requests, yet two in flight fit a small function.
 pub const PACK_BYTES_TARGET: usize = 16 << 20;
-/// Packs uploaded at once; the writer waits beyond it. Peak memory is this many packs and the one being filled.
+/// Packs or lists uploaded at once; the writer waits beyond it. Peak memory is this many packs and the one being filled.
 pub const UPLOADS_IN_FLIGHT_MAX: usize = 2;
+/// Chunks of one slice being hashed and sealed at once: enough to keep a small function's cores busy while rows arrive.
+pub const CHUNKS_IN_WORK_MAX: usize = 4;
 /// Adjacent chunks fetched by one request.
 pub const READ_WINDOW_BYTES: u64 = 4 << 20;
-/// Plaintext of a manifest, in this version. Longer chunk lists will move to objects of their own.
+/// Plaintext of those chunks: what compresses well must not fill the memory.
+pub const READ_WINDOW_PLAINTEXT_BYTES: u64 = 16 << 20;
+/// Windows that a slice's reader fetches and opens ahead, unless their plaintext reaches [`READ_AHEAD_PLAINTEXT_BYTES`].
+pub const READ_WINDOWS_AHEAD_MAX: usize = 8;
+/// Plaintext that a slice's reader holds ahead, if one window is not more already.
+pub const READ_AHEAD_PLAINTEXT_BYTES: u64 = 24 << 20;
+/// Plaintext of a chunk list: authenticated whole, so it bounds what a reader holds before it may trust a byte.
+pub const LIST_BYTES_MAX: usize = 4 << 20;
+/// A chunk list is closed before it would hold more: few requests, little memory.
+pub const LIST_BYTES_TARGET: usize = 1 << 20;
+/// Opened lists a reader keeps, so that many small tables in one list cost one request.
+pub const LISTS_KEPT_MAX: usize = 4;
+/// A link: 100 bytes per pack, so enough for some 150,000 packs.
+pub const LINK_BYTES_MAX: usize = 16 << 20;
+/// Objects in the chain that may stand behind the last authentic link before a writer gives up looking for it.
+pub const CHAIN_INTRUDERS_MAX: u64 = 64;
+/// Plaintext of a manifest or progress.
 pub const MANIFEST_BYTES_MAX: usize = 64 << 20;
-/// Chunks of one recovery point: their references must fit the manifest. About 85 GiB of rows.
-pub const CHUNKS_PER_POINT_MAX: usize = 350_000;
+/// Chunks of one recovery point, about 1.2 TB of rows: an incremental run holds 130 bytes of memory for each.
+pub const CHUNKS_PER_POINT_MAX: usize = 4_000_000;
+/// Slices of a stream.
+pub const SLICES_PER_STREAM_MAX: usize = 10_000;
 /// Streams and documents of one recovery point, each with a header in the manifest.
 pub const ENTRIES_PER_POINT_MAX: usize = 50_000;
 /// A stream's, document's or column's name, in bytes.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     caps,
     defect::Defect,
-    envelope::{self, ContentKey, ObjectType, Place},
+    envelope::{self, ObjectType, Place, SealingKey},
     error::VaultError,
     frame::Framer,
     random::Random,
@@ -24,6 +24,14 @@ impl ChunkId {
     /// The id of `plaintext` for the tenant of `secret`.
     pub(crate) fn of(plaintext: &[u8], secret: &TenantSecret) -> Self {
         Self(*blake3::keyed_hash(secret.chunk_id_key(), plaintext).as_bytes())
+    }
+
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 
@@ -65,8 +73,6 @@ impl From<ChunkId> for String {
 
 /// A chunk ready to be stored.
 pub(crate) struct SealedChunk {
-    pub(crate) id: ChunkId,
-    pub(crate) plaintext_bytes: u32,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -75,23 +81,26 @@ pub(crate) struct ChunkCodec {
     pub(crate) vault: VaultId,
     pub(crate) tenant: VaultTenantId,
     pub(crate) secret: TenantSecret,
-    pub(crate) key: ContentKey,
+    pub(crate) key: SealingKey,
 }
 
 impl ChunkCodec {
-    /// Identifies, compresses and seals. Pure work on bytes; the caller stores the result.
-    pub(crate) fn seal(&self, plaintext: &[u8], framer: &mut Framer, random: &dyn Random) -> Result<SealedChunk, VaultError> {
+    /// Compresses and seals the plaintext of `id`. Pure work on bytes; the caller stores the result.
+    pub(crate) fn seal(
+        &self,
+        id: ChunkId,
+        plaintext: &[u8],
+        framer: &mut Framer,
+        random: &dyn Random,
+    ) -> Result<SealedChunk, VaultError> {
         assert!((1..=caps::CHUNK_BYTES_MAX).contains(&plaintext.len()), "chunks are cut to 1 byte to 4 MiB");
-        let id = ChunkId::of(plaintext, &self.secret);
-        let bytes = envelope::seal(&self.key, &self.place(&id), plaintext, framer, random)?;
-        let plaintext_bytes = u32::try_from(plaintext.len()).expect("asserted above");
-        Ok(SealedChunk { id, plaintext_bytes, bytes })
+        Ok(SealedChunk { bytes: envelope::seal(&self.key, &self.place(&id), plaintext, framer, random)? })
     }
 
-    /// Opens the chunk `id`, whose plaintext must have exactly `plaintext_bytes`.
-    pub(crate) fn open(&self, id: &ChunkId, sealed: &[u8], plaintext_bytes: u32) -> Result<Vec<u8>, Defect> {
+    /// Opens the chunk `id`, sealed under `key`, whose plaintext must have exactly `plaintext_bytes`.
+    pub(crate) fn open(&self, key: &SealingKey, id: &ChunkId, sealed: &[u8], plaintext_bytes: u32) -> Result<Vec<u8>, Defect> {
         let expected = usize::try_from(plaintext_bytes).map_err(|_| Defect::WrongSize)?.min(caps::CHUNK_BYTES_MAX);
-        let plaintext = envelope::open(&self.key, &self.place(id), sealed, expected)?;
+        let plaintext = envelope::open(key, &self.place(id), sealed, expected)?;
         if plaintext.len() != expected {
             return Err(Defect::WrongSize);
         }
@@ -120,32 +129,43 @@ mod tests {
             vault: "main".parse().unwrap(),
             tenant: VaultTenantId::from_uuid(Uuid::from_u128(1)),
             secret: TenantSecret::new(&key(secret)),
-            key: ContentKey { run: RunId::from_uuid(Uuid::from_u128(3)), key: key(7) },
+            key: SealingKey::content(RunId::from_uuid(Uuid::from_u128(3)), key(7)),
         }
     }
 
     #[test]
     fn equal_plaintexts_have_one_id_per_tenant() {
-        let seal = |secret, plaintext| codec(secret).seal(plaintext, &mut Framer::new(), &SystemRandom).unwrap().id;
-        assert_eq!(seal(1, b"rows\n"), seal(1, b"rows\n"));
-        assert_ne!(seal(1, b"rows\n"), seal(1, b"rowt\n"));
-        assert_ne!(seal(1, b"rows\n"), seal(2, b"rows\n"));
+        let id = |secret, plaintext: &[u8]| ChunkId::of(plaintext, &codec(secret).secret);
+        assert_eq!(id(1, b"rows\n"), id(1, b"rows\n"));
+        assert_ne!(id(1, b"rows\n"), id(1, b"rowt\n"));
+        assert_ne!(id(1, b"rows\n"), id(2, b"rows\n"));
+    }
+
+    #[test]
+    fn an_id_survives_printing_and_parsing_and_has_one_spelling() {
+        let id = ChunkId::of(b"rows\n", &codec(1).secret);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in [id.to_string().to_uppercase(), id.to_string()[1..].to_owned(), format!("{id}0"), String::new()] {
+            assert!(text.parse::<ChunkId>().is_err(), "{text}");
+        }
     }
 
     #[test]
     fn content_that_is_authentic_but_not_that_of_its_id_is_refused() {
         let codec = codec(1);
         let id = ChunkId::of(b"rows\n", &codec.secret);
-        let sealed = envelope::seal(&codec.key, &codec.place(&id), b"lies\n", &mut Framer::new(), &SystemRandom).unwrap();
-        assert_eq!(codec.open(&id, &sealed, 5), Err(Defect::WrongId));
+        let sealed = codec.seal(id, b"lies\n", &mut Framer::new(), &SystemRandom).unwrap().bytes;
+        assert_eq!(codec.open(&codec.key, &id, &sealed, 5), Err(Defect::WrongId));
     }
 
     #[test]
-    fn a_chunk_of_another_size_than_its_reference_says_is_refused() {
+    fn a_chunk_of_another_size_than_its_entry_says_is_refused() {
         let codec = codec(1);
-        let sealed = codec.seal(b"rows\n", &mut Framer::new(), &SystemRandom).unwrap();
-        assert_eq!(codec.open(&sealed.id, &sealed.bytes, 5).unwrap(), b"rows\n");
-        assert_eq!(codec.open(&sealed.id, &sealed.bytes, 6), Err(Defect::WrongSize));
-        assert_eq!(codec.open(&sealed.id, &sealed.bytes, u32::MAX), Err(Defect::WrongSize));
+        let id = ChunkId::of(b"rows\n", &codec.secret);
+        let sealed = codec.seal(id, b"rows\n", &mut Framer::new(), &SystemRandom).unwrap().bytes;
+        assert_eq!(codec.open(&codec.key, &id, &sealed, 5).unwrap(), b"rows\n");
+        assert_eq!(codec.open(&codec.key, &id, &sealed, 4), Err(Defect::Malformed("more plaintext than allowed")));
+        assert_eq!(codec.open(&codec.key, &id, &sealed, 6), Err(Defect::WrongSize));
+        assert_eq!(codec.open(&codec.key, &id, &sealed, u32::MAX), Err(Defect::WrongSize));
     }
 }

@@ -8,6 +8,7 @@
 //! come near the target size without any state carried from one backup to the next.
 
 use memchr::memchr;
+use siphasher::sip::SipHasher24;
 
 use crate::{
     caps::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CHUNK_BYTES_TARGET},
@@ -27,7 +28,7 @@ pub(crate) struct Cut {
 
 /// Cuts one stream.
 pub(crate) struct Chunker {
-    secret: TenantSecret,
+    boundary: SipHasher24,
     key_columns: Vec<usize>,
     buffer: Vec<u8>,
     rows: u32,
@@ -42,36 +43,51 @@ pub(crate) struct KeyFieldMissing;
 
 impl Chunker {
     pub(crate) fn new(secret: &TenantSecret, key_columns: Vec<usize>) -> Self {
-        Self { secret: secret.clone(), key_columns, buffer: Vec::new(), rows: 0, long_row_left: 0, key_buffer: Vec::new() }
+        let boundary = SipHasher24::new_with_key(secret.boundary_key());
+        Self { boundary, key_columns, buffer: Vec::new(), rows: 0, long_row_left: 0, key_buffer: Vec::new() }
     }
 
     /// Takes lines from the front of `input` until a chunk is full or `input` is used up. `input` holds whole lines.
     pub(crate) fn take(&mut self, input: &mut &[u8]) -> Result<Option<Cut>, KeyFieldMissing> {
-        loop {
-            if self.long_row_left > 0 {
+        if self.long_row_left > 0 {
+            return Ok(Some(self.take_long_row(input)));
+        }
+        let mut end = 0;
+        while let Some(newline) = memchr(b'\n', &input[end..]) {
+            let line = &input[end..=end + newline];
+            let held = self.buffer.len() + end;
+            if held + line.len() > CHUNK_BYTES_MAX {
+                if held > 0 {
+                    self.absorb(input, end);
+                    return Ok(Some(self.cut()));
+                }
+                self.long_row_left = line.len();
                 return Ok(Some(self.take_long_row(input)));
             }
-            let Some(end) = memchr(b'\n', input) else { return Ok(None) };
-            let line_bytes = end + 1;
-            if !self.buffer.is_empty() && self.buffer.len() + line_bytes > CHUNK_BYTES_MAX {
-                return Ok(Some(self.cut()));
-            }
-            if line_bytes > CHUNK_BYTES_MAX {
-                self.long_row_left = line_bytes;
-                continue;
-            }
-            let (line, rest) = input.split_at(line_bytes);
-            self.buffer.extend_from_slice(line);
+            let is_boundary = held + line.len() >= CHUNK_BYTES_MIN && self.is_boundary(&line[..newline])?;
+            end += line.len();
             self.rows += 1;
-            *input = rest;
-            if self.buffer.len() >= CHUNK_BYTES_MIN && self.is_boundary(&line[..end])? {
+            if is_boundary {
+                self.absorb(input, end);
                 return Ok(Some(self.cut()));
             }
         }
+        self.absorb(input, end);
+        Ok(None)
+    }
+
+    /// Moves the first bytes of `input` into the chunk.
+    fn absorb(&mut self, input: &mut &[u8], bytes: usize) {
+        let (taken, rest) = input.split_at(bytes);
+        if self.buffer.capacity() == 0 {
+            self.buffer.reserve(CHUNK_BYTES_TARGET * 2);
+        }
+        self.buffer.extend_from_slice(taken);
+        *input = rest;
     }
 
     /// What is left at the end of the stream.
-    pub(crate) fn finish(mut self) -> Option<Cut> {
+    pub(crate) fn finish(&mut self) -> Option<Cut> {
         assert_eq!(self.long_row_left, 0, "input holds whole lines");
         (!self.buffer.is_empty()).then(|| self.cut())
     }
@@ -91,13 +107,12 @@ impl Chunker {
 
     fn is_boundary(&mut self, line: &[u8]) -> Result<bool, KeyFieldMissing> {
         let hash = if self.key_columns.is_empty() {
-            blake3::keyed_hash(self.secret.boundary_key(), line)
+            self.boundary.hash(line)
         } else {
             collect_key(line, &self.key_columns, &mut self.key_buffer)?;
-            blake3::keyed_hash(self.secret.boundary_key(), &self.key_buffer)
+            self.boundary.hash(&self.key_buffer)
         };
-        let (low, _) = hash.as_bytes().split_first_chunk::<8>().expect("a hash has 32 bytes");
-        Ok(u64::from_le_bytes(*low) & (one_in(line.len() + 1) - 1) == 0)
+        Ok(hash & (one_in(line.len() + 1) - 1) == 0)
     }
 }
 
@@ -107,14 +122,22 @@ fn one_in(line_bytes: usize) -> u64 {
     1 << rows.ilog2()
 }
 
-/// Collects the key's fields of a `COPY` line, each after its length. A tab inside a field is escaped, so a tab ends a field.
+/// Collects the key's fields of a `COPY` line, each after its length.
 fn collect_key(line: &[u8], key_columns: &[usize], out: &mut Vec<u8>) -> Result<(), KeyFieldMissing> {
     out.clear();
     for index in key_columns {
-        let field = line.split(|byte| *byte == b'\t').nth(*index).ok_or(KeyFieldMissing)?;
-        put_part(out, field);
+        put_part(out, field(line, *index).ok_or(KeyFieldMissing)?);
     }
     Ok(())
+}
+
+/// A field of a `COPY` line. A tab inside a field is escaped, so a tab ends a field.
+fn field(line: &[u8], index: usize) -> Option<&[u8]> {
+    let mut rest = line;
+    for _ in 0..index {
+        rest = &rest[memchr(b'\t', rest)? + 1..];
+    }
+    Some(&rest[..memchr(b'\t', rest).unwrap_or(rest.len())])
 }
 
 #[cfg(test)]

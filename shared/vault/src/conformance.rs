@@ -68,7 +68,7 @@ async fn what_was_never_put_is_missing(store: &dyn ObjectStore, key: &str) {
     for answer in [store.get(key).await, store.get_range(key, 0, 1).await] {
         assert!(matches!(&answer, Err(StoreError::Missing { key: missing }) if missing == key), "not Missing but {answer:?}");
     }
-    let listed = store.list(key).await.expect("an empty listing is a listing");
+    let listed = store.list(key, None).await.expect("an empty listing is a listing");
     assert!(listed.is_empty(), "nothing is listed under an unused prefix");
 }
 
@@ -85,8 +85,11 @@ async fn a_listing_has_every_key_of_the_prefix(store: &dyn ObjectStore, prefix: 
     for (size, key) in keys.iter().enumerate() {
         store.put_new(key, Bytes::from(vec![0; size])).await.expect("a new key can be put");
     }
-    let listed = store.list(&format!("{prefix}/")).await.expect("a prefix can be listed");
+    let listed = store.list(&format!("{prefix}/"), None).await.expect("a prefix can be listed");
     let listed: Vec<_> = listed.into_iter().map(|object| (object.key, object.bytes)).collect();
     let expected: Vec<_> = keys[..3].iter().cloned().zip(0..).collect();
     assert_eq!(listed, expected, "the keys under the prefix, below slashes too, in order and with their sizes");
+    let rest = store.list(&format!("{prefix}/"), Some(&keys[0])).await.expect("a listing can start behind a key");
+    let rest: Vec<_> = rest.into_iter().map(|object| object.key).collect();
+    assert_eq!(rest, keys[1..3], "the keys behind the given one, which is left out");
 }

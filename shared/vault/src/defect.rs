@@ -33,9 +33,15 @@ pub enum Defect {
     /// Its content is not that of its id.
     #[error("its content does not have the expected id")]
     WrongId,
-    /// Its bytes are not those the catalog recorded.
-    #[error("its SHA-256 is not the one the catalog recorded")]
+    /// Its bytes are not those that the catalog or the link recorded.
+    #[error("its SHA-256 is not the one recorded")]
     WrongSha256,
+    /// It is not signed by the vault's signing key.
+    #[error("its signature is not the vault's")]
+    WrongSignature,
+    /// The tenant's chain does not lead through it.
+    #[error("the chain is broken here: {0}")]
+    Chain(&'static str),
     /// It speaks of another vault, tenant, recovery point or run.
     #[error("it belongs to another {0}")]
     BelongsElsewhere(&'static str),

@@ -9,6 +9,7 @@ use aws_lc_rs::{
     constant_time::verify_slices_are_equal,
 };
 use domain::{RunId, VaultId, VaultTenantId};
+use uuid::Uuid;
 
 use crate::{
     defect::Defect,
@@ -35,16 +36,26 @@ pub(crate) const TAG_BYTES: usize = 16;
 pub(crate) enum ObjectType {
     /// Rows, or a piece of a document.
     Chunk = 1,
-    /// The list of a recovery point's streams and chunks.
+    /// A recovery point's table of contents.
     Manifest = 2,
+    /// Which chunks there are and where.
+    ChunkList = 3,
+    /// What a run had done when it stopped.
+    Progress = 4,
 }
 
-/// A run's content key with its record's id.
-pub(crate) struct ContentKey {
-    /// The run whose key record holds it.
-    pub(crate) run: RunId,
-    /// The data key.
+/// A key that objects' keys are derived from: a run's content key, or a tenant's list key.
+pub(crate) struct SealingKey {
+    /// The record that holds it: a run's id, or nil for the list key, which comes from the dedup secret.
+    pub(crate) record: Uuid,
     pub(crate) key: SecretKey,
+}
+
+impl SealingKey {
+    /// The content key of a run.
+    pub(crate) fn content(run: RunId, key: SecretKey) -> Self {
+        Self { record: run.uuid(), key }
+    }
 }
 
 /// Where an object belongs. Not stored: the reader says what it expects.
@@ -52,7 +63,7 @@ pub(crate) struct Place<'a> {
     pub(crate) vault: &'a VaultId,
     pub(crate) tenant: VaultTenantId,
     pub(crate) object_type: ObjectType,
-    /// For a chunk its id, for a manifest its recovery point and run.
+    /// For a chunk its id, for a manifest or progress its recovery point and run, for a list its run and number.
     pub(crate) object_id: &'a [u8],
 }
 
@@ -63,7 +74,7 @@ pub(crate) fn sealed_bytes_max(plaintext_max: usize) -> usize {
 
 /// Seals `plaintext` for its place.
 pub(crate) fn seal(
-    key: &ContentKey,
+    key: &SealingKey,
     place: &Place<'_>,
     plaintext: &[u8],
     framer: &mut Framer,
@@ -76,7 +87,7 @@ pub(crate) fn seal(
     let mut sealed = Vec::with_capacity(sealed_bytes_max(plaintext.len()));
     sealed.extend_from_slice(MAGIC);
     sealed.extend_from_slice(&[SUITE, place.object_type as u8]);
-    sealed.extend_from_slice(key.run.uuid().as_bytes());
+    sealed.extend_from_slice(key.record.as_bytes());
     sealed.extend_from_slice(&salt);
     sealed.extend_from_slice(derived.commitment());
     debug_assert_eq!(sealed.len(), HEADER_BYTES);
@@ -91,7 +102,7 @@ pub(crate) fn seal(
 }
 
 /// Opens a sealed object that is expected at `place`, and gives its plaintext of at most `plaintext_max` bytes.
-pub(crate) fn open(key: &ContentKey, place: &Place<'_>, sealed: &[u8], plaintext_max: usize) -> Result<Vec<u8>, Defect> {
+pub(crate) fn open(key: &SealingKey, place: &Place<'_>, sealed: &[u8], plaintext_max: usize) -> Result<Vec<u8>, Defect> {
     if sealed.len() > sealed_bytes_max(plaintext_max) {
         return Err(Defect::WrongSize);
     }
@@ -112,7 +123,7 @@ pub(crate) fn open(key: &ContentKey, place: &Place<'_>, sealed: &[u8], plaintext
 }
 
 /// Looks at what an object says of itself, to name the mistake; the cryptography does not depend on it.
-fn check_header(header: &[u8], key: &ContentKey, place: &Place<'_>) -> Result<(), Defect> {
+fn check_header(header: &[u8], key: &SealingKey, place: &Place<'_>) -> Result<(), Defect> {
     if header[..4] != *MAGIC {
         return Err(Defect::NotSealed);
     }
@@ -122,7 +133,7 @@ fn check_header(header: &[u8], key: &ContentKey, place: &Place<'_>) -> Result<()
     if header[5] != place.object_type as u8 {
         return Err(Defect::WrongType);
     }
-    if header[KEY_RECORD_AT..SALT_AT] != *key.run.uuid().as_bytes() {
+    if header[KEY_RECORD_AT..SALT_AT] != *key.record.as_bytes() {
         return Err(Defect::WrongKeyRecord);
     }
     Ok(())
@@ -142,7 +153,7 @@ fn associated_data(header: &[u8], place: &Place<'_>) -> Vec<u8> {
 struct Derived(zeroize::Zeroizing<[u8; 64]>);
 
 impl Derived {
-    fn new(key: &ContentKey, object_type: ObjectType, salt: &[u8]) -> Self {
+    fn new(key: &SealingKey, object_type: ObjectType, salt: &[u8]) -> Self {
         Self(hkdf(&key.key, salt, &parts(&[b"holdfast HF1", &[SUITE], b"object", &[object_type as u8]])))
     }
 
@@ -163,3 +174,11 @@ fn zero_nonce() -> Nonce {
 #[cfg(test)]
 #[path = "envelope_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "two_keys_tests.rs"]
+mod two_keys_tests;
+
+#[cfg(test)]
+#[path = "bomb_tests.rs"]
+mod bomb_tests;

@@ -26,8 +26,8 @@ impl Random for NoRandom {
     }
 }
 
-fn key(run: u128, byte: u8) -> ContentKey {
-    ContentKey { run: RunId::from_uuid(Uuid::from_u128(run)), key: SecretKey::from_slice(&[byte; 32]).unwrap() }
+fn key(run: u128, byte: u8) -> SealingKey {
+    SealingKey::content(RunId::from_uuid(Uuid::from_u128(run)), SecretKey::from_slice(&[byte; 32]).unwrap())
 }
 
 fn vault(name: &str) -> VaultId {
@@ -38,7 +38,7 @@ fn place<'a>(vault: &'a VaultId, tenant: u128, object_type: ObjectType, object_i
     Place { vault, tenant: VaultTenantId::from_uuid(Uuid::from_u128(tenant)), object_type, object_id }
 }
 
-fn sealed(key: &ContentKey, place: &Place<'_>, plaintext: &[u8]) -> Vec<u8> {
+fn sealed(key: &SealingKey, place: &Place<'_>, plaintext: &[u8]) -> Vec<u8> {
     seal(key, place, plaintext, &mut Framer::new(), &SystemRandom).unwrap()
 }
 
@@ -65,7 +65,8 @@ struct Vector {
 #[test]
 fn the_test_vectors_open_and_seal_to_the_same_bytes() {
     let golden: Golden = serde_json::from_str(include_str!("../../../tests/golden/v1/envelope.json")).unwrap();
-    let key = ContentKey { run: golden.run, key: SecretKey::from_slice(&hex::decode(golden.data_key).unwrap()).unwrap() };
+    let data_key = SecretKey::from_slice(&hex::decode(golden.data_key).unwrap()).unwrap();
+    let key = SealingKey::content(golden.run, data_key);
     assert_eq!(golden.vectors.len(), 5);
     for Vector { name, r#type, salt, object_id, codec, plaintext, sealed } in golden.vectors {
         let object_type = [ObjectType::Chunk, ObjectType::Manifest][usize::from(r#type) - 1];
@@ -127,7 +128,7 @@ fn an_object_out_of_its_place_is_refused() {
     let (ours, main, other) = (key(1, 7), vault("main"), vault("other"));
     let home = place(&main, 1, ObjectType::Chunk, b"id");
     let sealed = sealed(&ours, &home, b"1\tada\n");
-    let check = |key: &ContentKey, place: &Place<'_>, expected: Defect| {
+    let check = |key: &SealingKey, place: &Place<'_>, expected: Defect| {
         assert_eq!(open(key, place, &sealed, 100), Err(expected));
     };
     check(&ours, &place(&other, 1, ObjectType::Chunk, b"id"), Defect::WrongTag);

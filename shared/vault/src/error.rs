@@ -2,7 +2,7 @@
 
 use domain::{Coded, ErrorCode, RecoveryPointId};
 
-use crate::{defect::Defect, keys::KeyError, store::StoreError};
+use crate::{defect::Defect, keys::KeyError, signing::SigningError, store::StoreError};
 
 /// Why the vault did not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,9 @@ pub enum VaultError {
     /// The key service refused or failed.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The signing key could not be used.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
     /// A stored object is not what it must be. Nothing of it was released.
     #[error("the vault object `{object}` is not authentic: {defect}; restore from another recovery point and run a check")]
     NotAuthentic {
@@ -68,12 +71,15 @@ impl Coded for VaultError {
             | Self::Key(KeyError::NotForThisContext { .. })
             | Self::NotAuthentic { .. } => ErrorCode::NotAuthentic,
             Self::Store(StoreError::Exists { .. }) => ErrorCode::Fenced,
-            Self::Store(StoreError::Unavailable { .. }) | Self::Key(KeyError::Unavailable { .. }) | Self::NoRandomness => {
-                ErrorCode::StoreUnavailable
-            }
-            Self::Store(StoreError::Throttled { .. }) | Self::Key(KeyError::Throttled { .. }) => ErrorCode::Throttled,
+            Self::Store(StoreError::Unavailable { .. })
+            | Self::Key(KeyError::Unavailable { .. })
+            | Self::Signing(SigningError::Unavailable { .. })
+            | Self::NoRandomness => ErrorCode::StoreUnavailable,
+            Self::Store(StoreError::Throttled { .. })
+            | Self::Key(KeyError::Throttled { .. })
+            | Self::Signing(SigningError::Throttled { .. }) => ErrorCode::Throttled,
             Self::Store(StoreError::Denied { .. }) => ErrorCode::NotPermitted,
-            Self::Key(KeyError::Unusable { .. }) => ErrorCode::KeyUnusable,
+            Self::Key(KeyError::Unusable { .. }) | Self::Signing(SigningError::Unusable { .. }) => ErrorCode::KeyUnusable,
             Self::NotInPoint { .. } => ErrorCode::ContentMismatch,
             Self::NotRows { .. } | Self::TooLarge { .. } | Self::OutOfOrder(_) => ErrorCode::SourceRefused,
         }

@@ -22,9 +22,41 @@ pub(crate) fn manifest(tenant: VaultTenantId, point: RecoveryPointId, run: RunId
     format!("v1/t/{tenant}/points/{point}/{run}")
 }
 
-/// The run of a manifest's key, if the key is one of this tenant and recovery point.
-pub(crate) fn run_of_manifest(key: &str, tenant: VaultTenantId, point: RecoveryPointId) -> Option<RunId> {
-    key.strip_prefix(&format!("v1/t/{tenant}/points/{point}/"))?.parse().ok()
+/// A list of chunks, one of several of a run.
+pub(crate) fn list(tenant: VaultTenantId, run: RunId, number: u32) -> String {
+    format!("v1/t/{tenant}/lists/{run}/{number:08}")
+}
+
+/// What a run had done when it stopped.
+pub(crate) fn progress(tenant: VaultTenantId, run: RunId) -> String {
+    format!("v1/t/{tenant}/progress/{run}")
+}
+
+/// Where everything of a tenant is.
+pub(crate) fn tenant(tenant: VaultTenantId) -> String {
+    format!("v1/t/{tenant}/")
+}
+
+/// Where all packs of a tenant are.
+pub(crate) fn packs(tenant: VaultTenantId) -> String {
+    format!("v1/t/{tenant}/packs/")
+}
+
+/// Where all links of a tenant's chain are.
+pub(crate) fn chain(tenant: VaultTenantId) -> String {
+    format!("v1/t/{tenant}/chain/")
+}
+
+/// A link of a tenant's chain.
+pub(crate) fn link(tenant: VaultTenantId, sequence: u64) -> String {
+    format!("v1/t/{tenant}/chain/{sequence:012}")
+}
+
+/// The sequence of a link's key, if it is one: twelve digits, so that keys sort as sequences do.
+pub(crate) fn sequence_of_link(key: &str, tenant: VaultTenantId) -> Option<u64> {
+    let digits = key.strip_prefix(&chain(tenant))?;
+    let sequence = digits.parse().ok()?;
+    (digits.len() == 12 && sequence > 0 && link(tenant, sequence) == key).then_some(sequence)
 }
 
 #[cfg(test)]
@@ -44,17 +76,21 @@ mod tests {
             pack(tenant, PackId::from_uuid(Uuid::from_u128(4))),
             format!("{t}/packs/pk_00000000-0000-0000-0000-000000000004")
         );
-        let key = manifest(tenant, point, run);
-        assert_eq!(key, format!("{t}/points/rp_00000000-0000-0000-0000-000000000002/run_00000000-0000-0000-0000-000000000003"));
-        assert_eq!(run_of_manifest(&key, tenant, point), Some(run));
+        let run_name = "run_00000000-0000-0000-0000-000000000003";
+        assert_eq!(manifest(tenant, point, run), format!("{t}/points/rp_00000000-0000-0000-0000-000000000002/{run_name}"));
+        assert_eq!(list(tenant, run, 7), format!("{t}/lists/{run_name}/00000007"));
+        assert_eq!(progress(tenant, run), format!("{t}/progress/{run_name}"));
+        assert_eq!(link(tenant, 12), format!("{t}/chain/000000000012"));
     }
 
     #[test]
-    fn a_manifest_key_of_another_tenant_or_point_names_no_run() {
-        let (tenant, point) = (VaultTenantId::from_uuid(Uuid::from_u128(1)), RecoveryPointId::from_uuid(Uuid::from_u128(2)));
-        let key = manifest(tenant, point, RunId::from_uuid(Uuid::from_u128(3)));
-        assert_eq!(run_of_manifest(&key, VaultTenantId::from_uuid(Uuid::from_u128(9)), point), None);
-        assert_eq!(run_of_manifest(&key, tenant, RecoveryPointId::from_uuid(Uuid::from_u128(9))), None);
-        assert_eq!(run_of_manifest(&format!("{key}/x"), tenant, point), None);
+    fn only_a_link_of_this_tenant_in_our_spelling_has_a_sequence() {
+        let [ours, theirs] = [1, 9].map(|n| VaultTenantId::from_uuid(Uuid::from_u128(n)));
+        assert_eq!(sequence_of_link(&link(ours, 12), ours), Some(12));
+        let names = ["12", "+00000000012", "", "000000000000", "1000000000000", "18446744073709551615", "00000000000x"];
+        let strange = names.map(|name| format!("{}{name}", chain(ours)));
+        for key in strange.iter().chain([&link(theirs, 12)]) {
+            assert_eq!(sequence_of_link(key, ours), None, "{key}");
+        }
     }
 }

@@ -2,33 +2,23 @@
 
 use std::collections::HashSet;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use domain::{RecoveryPointId, RunId, VaultId, VaultTenantId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     caps,
-    chunk::ChunkId,
     defect::Defect,
-    envelope::{self, ContentKey, ObjectType, Place},
+    envelope::{self, ObjectType, Place, SealingKey},
     error::VaultError,
     frame::Framer,
+    list::Segment,
     random::Random,
     rows_digest::RowsDigest,
     stream::StreamHeader,
 };
 
 const FORMAT: &str = "HF1";
-
-/// What the catalog keeps of a manifest: where it is, and the hash that fixes which bytes were published.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ManifestRef {
-    /// The stored object's key.
-    pub key: String,
-    /// SHA-256 of the stored, sealed bytes, in hexadecimal.
-    pub sha256: String,
-}
 
 /// A recovery point's table of contents.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,8 +41,6 @@ pub struct Manifest {
     pub streams: Vec<StreamEntry>,
     /// Documents, in the order written.
     pub blobs: Vec<BlobEntry>,
-    /// The packs that hold the chunks.
-    pub packs: Vec<PackEntry>,
 }
 
 /// A stream of rows.
@@ -64,8 +52,17 @@ pub struct StreamEntry {
     pub rows: u64,
     /// The order-independent keyed digest of its rows.
     pub digest: RowsDigest,
-    /// Its chunks, in row order.
-    pub chunks: Vec<ChunkRef>,
+    /// Its slices, in row order.
+    pub slices: Vec<SliceEntry>,
+}
+
+/// A part of a stream that was written, and can be read, beside the others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SliceEntry {
+    /// Its rows.
+    pub rows: u64,
+    /// Where its chunks are listed, in row order.
+    pub segments: Vec<Segment>,
 }
 
 /// A document: an archive of definitions, a metadata file.
@@ -75,44 +72,8 @@ pub struct BlobEntry {
     pub name: String,
     /// Its size.
     pub plaintext_bytes: u64,
-    /// Its pieces, in order.
-    pub chunks: Vec<ChunkRef>,
-}
-
-/// Where a chunk is and what it must be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChunkRef {
-    /// The keyed hash of its plaintext.
-    pub id: ChunkId,
-    /// Which of the manifest's packs holds it, counted from 0.
-    pub pack: u32,
-    /// Where the sealed chunk starts in the pack.
-    pub offset: u32,
-    /// The sealed chunk's size.
-    pub length: u32,
-    /// The plaintext's size.
-    pub plaintext_bytes: u32,
-    /// Rows that end in it; 0 in documents.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub rows: u32,
-    /// Whether its last row goes on in the next chunk: a row longer than a chunk.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub continues: bool,
-}
-
-/// A pack that this manifest needs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PackEntry {
-    /// The pack.
-    pub id: domain::PackId,
-    /// The run that wrote it, whose content key opens its chunks.
-    pub run: RunId,
-    /// Its size.
-    pub stored_bytes: u64,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
+    /// Where its pieces are listed, in order.
+    pub segments: Vec<Segment>,
 }
 
 /// Whose manifest is expected.
@@ -125,15 +86,15 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    fn object_id(&self) -> [u8; 32] {
+    pub(crate) fn object_id(&self) -> [u8; 32] {
         let mut id = [0; 32];
         id[..16].copy_from_slice(self.point.uuid().as_bytes());
         id[16..].copy_from_slice(self.run.uuid().as_bytes());
         id
     }
 
-    fn place<'a>(&'a self, object_id: &'a [u8]) -> Place<'a> {
-        Place { vault: &self.vault, tenant: self.tenant, object_type: ObjectType::Manifest, object_id }
+    pub(crate) fn place<'a>(&'a self, object_type: ObjectType, object_id: &'a [u8]) -> Place<'a> {
+        Place { vault: &self.vault, tenant: self.tenant, object_type, object_id }
     }
 }
 
@@ -141,18 +102,7 @@ impl Manifest {
     /// An empty manifest.
     pub(crate) fn new(owner: &Owner, written_at: Timestamp, facts: serde_json::Value) -> Self {
         let Owner { vault, tenant, point, run } = owner.clone();
-        Self {
-            format: FORMAT.to_owned(),
-            vault,
-            tenant,
-            point,
-            run,
-            written_at,
-            facts,
-            streams: Vec::new(),
-            blobs: Vec::new(),
-            packs: Vec::new(),
-        }
+        Self { format: FORMAT.to_owned(), vault, tenant, point, run, written_at, facts, streams: Vec::new(), blobs: Vec::new() }
     }
 
     /// The stream of that name.
@@ -171,7 +121,7 @@ impl Manifest {
     pub(crate) fn seal(
         &self,
         owner: &Owner,
-        key: &ContentKey,
+        key: &SealingKey,
         framer: &mut Framer,
         random: &dyn Random,
     ) -> Result<Vec<u8>, VaultError> {
@@ -179,13 +129,18 @@ impl Manifest {
         if json.len() > caps::MANIFEST_BYTES_MAX {
             return Err(VaultError::TooLarge { what: "the manifest".to_owned(), limit: caps::MANIFEST_BYTES_MAX });
         }
-        envelope::seal(key, &owner.place(&owner.object_id()), &json, framer, random)
+        envelope::seal(key, &owner.place(ObjectType::Manifest, &owner.object_id()), &json, framer, random)
     }
 
     /// Opens stored bytes that must be `owner`'s manifest.
-    pub(crate) fn open(sealed: &[u8], owner: &Owner, key: &ContentKey) -> Result<Self, Defect> {
-        let json = envelope::open(key, &owner.place(&owner.object_id()), sealed, caps::MANIFEST_BYTES_MAX)?;
-        let manifest: Self = serde_json::from_slice(&json).map_err(|_| Defect::Malformed("manifest"))?;
+    pub(crate) fn open(sealed: &[u8], owner: &Owner, key: &SealingKey) -> Result<Self, Defect> {
+        let json = envelope::open(key, &owner.place(ObjectType::Manifest, &owner.object_id()), sealed, caps::MANIFEST_BYTES_MAX)?;
+        Self::read(&json, owner)
+    }
+
+    /// Reads an authenticated manifest.
+    pub(crate) fn read(json: &[u8], owner: &Owner) -> Result<Self, Defect> {
+        let manifest: Self = serde_json::from_slice(json).map_err(|_| Defect::Malformed("manifest"))?;
         manifest.check(owner)?;
         Ok(manifest)
     }
@@ -200,8 +155,6 @@ impl Manifest {
             (self.tenant == owner.tenant, "tenant"),
             (self.point == owner.point, "recovery point"),
             (self.run == owner.run, "run"),
-            // Packs of earlier runs come with deduplication; until then, another run's pack is a mistake.
-            (self.packs.iter().all(|pack| pack.run == owner.run), "run's pack"),
         ] {
             if !same {
                 return Err(Defect::BelongsElsewhere(what));
@@ -213,32 +166,12 @@ impl Manifest {
         if !unique || names.len() > caps::ENTRIES_PER_POINT_MAX {
             return Err(Defect::Malformed("manifest names"));
         }
-        let fits = self.streams.iter().all(|stream| self.holds(&stream.chunks))
-            && self.blobs.iter().all(|blob| self.holds(&blob.chunks) && total(&blob.chunks) == blob.plaintext_bytes)
-            && self.streams.iter().all(|stream| stream.header.check().is_ok())
-            && self.blobs.iter().all(|blob| blob.plaintext_bytes <= caps::BLOB_BYTES_MAX as u64);
-        if fits { Ok(()) } else { Err(Defect::Malformed("manifest references")) }
+        let fits = self.streams.iter().all(|stream| {
+            let rows = stream.slices.iter().try_fold(0_u64, |sum, slice| sum.checked_add(slice.rows));
+            stream.header.check().is_ok() && stream.slices.len() <= caps::SLICES_PER_STREAM_MAX && rows == Some(stream.rows)
+        }) && self.blobs.iter().all(|blob| blob.plaintext_bytes <= caps::BLOB_BYTES_MAX as u64);
+        if fits { Ok(()) } else { Err(Defect::Malformed("manifest counts")) }
     }
-
-    /// Whether every chunk lies inside its pack and within the format's sizes.
-    fn holds(&self, chunks: &[ChunkRef]) -> bool {
-        chunks.iter().all(|chunk| {
-            let plaintext_bytes = chunk.plaintext_bytes as usize;
-            let pack = self.packs.get(chunk.pack as usize);
-            (1..=caps::CHUNK_BYTES_MAX).contains(&plaintext_bytes)
-                && chunk.length as usize <= envelope::sealed_bytes_max(plaintext_bytes)
-                && pack.is_some_and(|pack| u64::from(chunk.offset) + u64::from(chunk.length) <= pack.stored_bytes)
-        })
-    }
-}
-
-fn total(chunks: &[ChunkRef]) -> u64 {
-    chunks.iter().map(|chunk| u64::from(chunk.plaintext_bytes)).sum()
-}
-
-/// SHA-256 in hexadecimal.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    hex::encode(digest(&SHA256, bytes))
 }
 
 #[cfg(test)]

@@ -34,7 +34,16 @@ impl MemoryKeys {
     pub fn new() -> Self {
         let mut root = Zeroizing::new([0; 32]);
         SystemRandom.fill(root.as_mut_slice()).expect("tests run where there is randomness");
-        let root = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, root.as_slice()).expect("an AES-256 key has 32 bytes"));
+        Self::under(&SecretKey::new(root))
+    }
+
+    /// A service under a given root key, for work in several processes.
+    ///
+    /// # Panics
+    /// Never: the key has the right size.
+    #[must_use]
+    pub fn under(root: &SecretKey) -> Self {
+        let root = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, root.expose()).expect("an AES-256 key has 32 bytes"));
         Self { root, disabled: AtomicBool::new(false), calls: AtomicU64::new(0) }
     }
 

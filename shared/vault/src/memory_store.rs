@@ -140,9 +140,10 @@ impl ObjectStore for MemoryStore {
         })
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<ObjectInfo>, StoreError> {
         self.call(prefix, |state| {
             let matching = state.objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
+            let matching = matching.filter(|(key, _)| after.is_none_or(|after| key.as_str() > after));
             Ok(matching.map(|(key, bytes)| ObjectInfo { key: key.clone(), bytes: bytes.len() as u64 }).collect())
         })
     }

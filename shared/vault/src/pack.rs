@@ -1,18 +1,18 @@
-//! Packs: many sealed chunks in one stored object, uploaded while the next one fills.
+//! Packs: many sealed chunks in one stored object, uploaded while the next one fills; and those of earlier runs that are used again.
 
-use std::sync::Arc;
+use std::{collections::HashMap, mem, sync::Arc};
 
 use bytes::Bytes;
-use domain::{RunId, VaultTenantId};
-use tokio::task::JoinSet;
+use domain::{PackId, RunId, VaultTenantId};
 
 use crate::{
-    caps::{PACK_BYTES_TARGET, UPLOADS_IN_FLIGHT_MAX},
+    caps::PACK_BYTES_TARGET,
     error::VaultError,
     layout,
-    manifest::PackEntry,
+    link::PackEntry,
     random::{self, Random},
-    store::{BoxError, ObjectStore, StoreError},
+    store::ObjectStore,
+    uploads::Uploads,
 };
 
 /// Where a sealed chunk ended up.
@@ -22,61 +22,83 @@ pub(crate) struct Position {
     pub(crate) length: u32,
 }
 
-/// Fills and uploads packs. Dropping it stops the uploads under way.
+/// A pack being filled by one slice at a time: chunks that follow each other in a table then lie side by side, and cost one request to
+/// read. When the slice has ended, the next one goes on filling it.
+pub(crate) struct Filling {
+    bytes: Vec<u8>,
+    /// Its place among the recovery point's packs.
+    place: usize,
+}
+
+/// Uploads packs, and knows every one that the recovery point needs. Dropping it stops the uploads under way.
 pub(crate) struct PackWriter {
-    store: Arc<dyn ObjectStore>,
     random: Arc<dyn Random>,
     tenant: VaultTenantId,
     run: RunId,
-    filling: Vec<u8>,
-    closed: Vec<PackEntry>,
-    uploads: JoinSet<Result<(), StoreError>>,
+    packs: Vec<PackEntry>,
+    adopted: HashMap<PackId, u32>,
+    /// Begun, not full, and nobody's at the moment.
+    idle: Vec<Filling>,
+    uploads: Uploads,
 }
 
 impl PackWriter {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, random: Arc<dyn Random>, tenant: VaultTenantId, run: RunId) -> Self {
-        Self { store, random, tenant, run, filling: Vec::new(), closed: Vec::new(), uploads: JoinSet::new() }
+        let (packs, adopted, idle) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { random, tenant, run, packs, adopted, idle, uploads: Uploads::to(store) }
     }
 
-    /// Appends a sealed chunk. Waits while too many uploads are under way, and reports any that failed.
-    pub(crate) async fn append(&mut self, sealed: &[u8]) -> Result<Position, VaultError> {
-        let at = |bytes: usize| u32::try_from(bytes).expect("packs are closed far below 4 GiB");
-        let position = Position { pack: at(self.closed.len()), offset: at(self.filling.len()), length: at(sealed.len()) };
-        self.filling.extend_from_slice(sealed);
-        if self.filling.len() >= PACK_BYTES_TARGET {
-            self.close().await?;
+    /// Appends a sealed chunk to a slice's pack. Waits while too many uploads are under way, and reports any that failed.
+    pub(crate) async fn append(&mut self, slices: &mut Option<Filling>, sealed: &[u8]) -> Result<Position, VaultError> {
+        let mut filling = match slices.take().or_else(|| self.idle.pop()) {
+            Some(filling) => filling,
+            None => self.begin()?,
+        };
+        let position =
+            Position { pack: number(filling.place), offset: number(filling.bytes.len()), length: number(sealed.len()) };
+        filling.bytes.extend_from_slice(sealed);
+        if filling.bytes.len() < PACK_BYTES_TARGET {
+            *slices = Some(filling);
+        } else {
+            self.close(filling).await?;
         }
         Ok(position)
     }
 
-    async fn close(&mut self) -> Result<(), VaultError> {
-        while self.uploads.len() >= UPLOADS_IN_FLIGHT_MAX {
-            self.wait_for_one().await?;
-        }
-        let bytes = Bytes::from(std::mem::take(&mut self.filling));
-        let id = domain::PackId::from_uuid(random::uuid(self.random.as_ref())?);
-        self.closed.push(PackEntry { id, run: self.run, stored_bytes: bytes.len() as u64 });
-        let (store, key) = (Arc::clone(&self.store), layout::pack(self.tenant, id));
-        self.uploads.spawn(async move { store.put_new(&key, bytes).await });
-        Ok(())
+    /// Takes back what a slice that has ended was filling.
+    pub(crate) fn give_back(&mut self, filling: Option<Filling>) {
+        self.idle.extend(filling);
     }
 
-    async fn wait_for_one(&mut self) -> Result<(), VaultError> {
-        match self.uploads.join_next().await {
-            None => Ok(()),
-            Some(Ok(uploaded)) => Ok(uploaded?),
-            Some(Err(died)) => Err(StoreError::Unavailable { key: "packs".to_owned(), source: BoxError::from(died) }.into()),
-        }
+    /// The place of an earlier run's pack among this recovery point's.
+    pub(crate) fn adopt(&mut self, pack: &PackEntry) -> u32 {
+        *self.adopted.entry(pack.id).or_insert_with(|| {
+            self.packs.push(pack.clone());
+            number(self.packs.len() - 1)
+        })
+    }
+
+    fn begin(&mut self) -> Result<Filling, VaultError> {
+        let id = PackId::from_uuid(random::uuid(self.random.as_ref())?);
+        self.packs.push(PackEntry { id, run: self.run, stored_bytes: 0 });
+        Ok(Filling { bytes: Vec::with_capacity(PACK_BYTES_TARGET + PACK_BYTES_TARGET / 16), place: self.packs.len() - 1 })
+    }
+
+    async fn close(&mut self, Filling { bytes, place }: Filling) -> Result<(), VaultError> {
+        self.packs[place].stored_bytes = bytes.len() as u64;
+        self.uploads.put(layout::pack(self.tenant, self.packs[place].id), Bytes::from(bytes)).await
     }
 
     /// Uploads what is left and waits until every pack is durable.
-    pub(crate) async fn finish(mut self) -> Result<Vec<PackEntry>, VaultError> {
-        if !self.filling.is_empty() {
-            self.close().await?;
+    pub(crate) async fn finish(&mut self) -> Result<Vec<PackEntry>, VaultError> {
+        for filling in mem::take(&mut self.idle) {
+            self.close(filling).await?;
         }
-        while !self.uploads.is_empty() {
-            self.wait_for_one().await?;
-        }
-        Ok(self.closed)
+        self.uploads.finish().await?;
+        Ok(mem::take(&mut self.packs))
     }
+}
+
+fn number(value: usize) -> u32 {
+    u32::try_from(value).expect("packs are closed far below 4 GiB, and far fewer")
 }

@@ -8,12 +8,58 @@ use std::{fmt, str::FromStr};
 use memchr::memchr_iter;
 use serde::{Deserialize, Serialize};
 
-use crate::{stream::StreamHeader, tenant_secret::TenantSecret};
+use crate::keys::SecretKey;
 
 /// The sum of a stream's row hashes, least significant byte first.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RowsDigest([u8; 64]);
+
+impl RowsDigest {
+    /// The digest of no rows.
+    pub const ZERO: Self = Self([0; 64]);
+
+    pub(crate) fn from_bytes(bytes: [u8; 64]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 64] {
+        &self.0
+    }
+
+    /// The digest of these rows and those of `other` together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        let mut limbs = [0; 8];
+        add(&mut limbs, &self.0);
+        add(&mut limbs, &other.0);
+        Self::of_limbs(limbs)
+    }
+
+    fn of_limbs(limbs: [u64; 8]) -> Self {
+        let mut bytes = [0; 64];
+        for (bytes, limb) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(limbs) {
+            *bytes = limb.to_le_bytes();
+        }
+        Self(bytes)
+    }
+}
+
+impl Default for RowsDigest {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
+/// Adds a number in little-endian bytes, modulo 2^512.
+fn add(limbs: &mut [u64; 8], number: &[u8; 64]) {
+    let mut carry = false;
+    for (limb, bytes) in limbs.iter_mut().zip(number.as_chunks::<8>().0) {
+        let (sum, over) = limb.overflowing_add(u64::from_le_bytes(*bytes));
+        let (sum, over_again) = sum.overflowing_add(u64::from(carry));
+        (*limb, carry) = (sum, over || over_again);
+    }
+}
 
 impl fmt::Display for RowsDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,13 +102,12 @@ pub(crate) struct RowsHasher {
     keyed: blake3::Hasher,
     limbs: [u64; 8],
     rows: u64,
-    mid_row: bool,
 }
 
 impl RowsHasher {
-    /// A hasher for one stream's rows.
-    pub(crate) fn new(secret: &TenantSecret, header: &StreamHeader) -> Self {
-        Self { keyed: blake3::Hasher::new_keyed(secret.rows_key(header).expose()), limbs: [0; 8], rows: 0, mid_row: false }
+    /// A hasher under a stream's row key.
+    pub(crate) fn under(row_key: &SecretKey) -> Self {
+        Self { keyed: blake3::Hasher::new_keyed(row_key.expose()), limbs: [0; 8], rows: 0 }
     }
 
     /// Takes bytes of rows; a row ends at its newline, wherever the pieces end.
@@ -73,10 +118,7 @@ impl RowsHasher {
             self.add_row();
             start = end + 1;
         }
-        if start < bytes.len() {
-            self.keyed.update(&bytes[start..]);
-            self.mid_row = true;
-        }
+        self.keyed.update(&bytes[start..]);
     }
 
     fn add_row(&mut self) {
@@ -84,18 +126,7 @@ impl RowsHasher {
         self.keyed.finalize_xof().fill(&mut hash);
         self.keyed.reset();
         self.rows += 1;
-        self.mid_row = false;
-        let mut carry = false;
-        for (limb, bytes) in self.limbs.iter_mut().zip(hash.as_chunks::<8>().0) {
-            let (sum, over) = limb.overflowing_add(u64::from_le_bytes(*bytes));
-            let (sum, over_again) = sum.overflowing_add(u64::from(carry));
-            (*limb, carry) = (sum, over || over_again);
-        }
-    }
-
-    /// Whether the bytes so far end inside a row.
-    pub(crate) fn is_mid_row(&self) -> bool {
-        self.mid_row
+        add(&mut self.limbs, &hash);
     }
 
     /// The rows so far.
@@ -105,11 +136,7 @@ impl RowsHasher {
 
     /// The digest of the rows so far.
     pub(crate) fn digest(&self) -> RowsDigest {
-        let mut bytes = [0; 64];
-        for (bytes, limb) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(self.limbs) {
-            *bytes = limb.to_le_bytes();
-        }
-        RowsDigest(bytes)
+        RowsDigest::of_limbs(self.limbs)
     }
 }
 
@@ -118,7 +145,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::keys::SecretKey;
+    use crate::{stream::StreamHeader, tenant_secret::TenantSecret};
 
     fn header(digest_name: &str, columns: &[&str]) -> StreamHeader {
         StreamHeader {
@@ -129,8 +156,12 @@ mod tests {
         }
     }
 
+    fn hasher(secret: u8, header: &StreamHeader) -> RowsHasher {
+        RowsHasher::under(&TenantSecret::new(&SecretKey::from_slice(&[secret; 32]).unwrap()).rows_key(header))
+    }
+
     fn digest_under(secret: u8, header: &StreamHeader, rows: &[impl AsRef<[u8]>]) -> RowsDigest {
-        let mut hasher = RowsHasher::new(&TenantSecret::new(&SecretKey::from_slice(&[secret; 32]).unwrap()), header);
+        let mut hasher = hasher(secret, header);
         for row in rows {
             hasher.update(row.as_ref());
             hasher.update(b"\n");
@@ -158,8 +189,7 @@ mod tests {
             prop_assert_eq!(digest(&rows), digest(&turned));
 
             let text: Vec<u8> = rows.iter().flat_map(|row| row.iter().copied().chain([b'\n'])).collect();
-            let secret = TenantSecret::new(&SecretKey::from_slice(&[1; 32]).unwrap());
-            let mut hasher = RowsHasher::new(&secret, &header("people", &["id", "name"]));
+            let mut hasher = hasher(1, &header("people", &["id", "name"]));
             text.chunks(step).for_each(|piece| hasher.update(piece));
             prop_assert_eq!(hasher.digest(), digest(&rows));
         }
@@ -175,6 +205,13 @@ mod tests {
                 changed[row][at] = if changed[row][at] == b'x' { b'y' } else { b'x' };
             }
             prop_assert_ne!(digest(&rows), digest(&changed));
+        }
+
+        #[test]
+        fn digests_of_parts_add_up_to_the_digest_of_the_whole(rows in rows(), at in 0_usize..20) {
+            let (left, right) = rows.split_at(at % rows.len());
+            prop_assert_eq!(digest(left).plus(&digest(right)), digest(&rows));
+            prop_assert_eq!(digest(right).plus(&digest(left)), digest(&rows));
         }
 
         #[test]
@@ -206,6 +243,16 @@ mod tests {
         assert_ne!(ours, digest_under(1, &header("people", &["name", "id"]), &["1\tada"]));
         assert_ne!(ours, digest_under(1, &header("people", &["idname"]), &["1\tada"]));
         assert_ne!(ours, digest_under(2, &home, &["1\tada"]));
+    }
+
+    #[test]
+    fn sums_carry_through_every_limb_and_wrap_at_the_end() {
+        let (ones, mut one) = (RowsDigest([0xff; 64]), RowsDigest::ZERO);
+        one.0[0] = 1;
+        assert_eq!(ones.plus(&one), RowsDigest::ZERO);
+        let mut expected = RowsDigest([0xff; 64]);
+        expected.0[0] = 0xfe;
+        assert_eq!(ones.plus(&ones), expected);
     }
 
     #[test]

@@ -37,11 +37,11 @@ pub trait ObjectStore: Send + Sync {
     /// [`StoreError::Missing`] if there is no such object.
     async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, StoreError>;
 
-    /// Lists the objects whose keys start with `prefix`, in key order.
+    /// Lists the objects whose keys start with `prefix`, in key order; only those after the key `after`, if one is given.
     ///
     /// # Errors
     /// If the listing cannot be completed; never a part of it.
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError>;
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<ObjectInfo>, StoreError>;
 }
 
 /// Why a store did not do as asked.

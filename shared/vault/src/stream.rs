@@ -1,9 +1,10 @@
 //! Streams of rows: what a source pushes and what it is told in return.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{caps, error::VaultError, rows_digest::RowsDigest};
+use crate::{caps, error::VaultError, progress::Progress, rows_digest::RowsDigest};
 
 /// What a stream is, before its rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,24 +64,50 @@ pub struct StreamSummary {
     pub digest: RowsDigest,
 }
 
-/// Takes streams of rows, one after the other.
+/// Takes streams of rows. Several can be open at once, and each takes several slices side by side.
 #[async_trait]
-pub trait StreamSink: Send {
+pub trait StreamSink: Send + Sync {
     /// Starts a stream.
     ///
     /// # Errors
-    /// If another is open, its name is taken, or the header breaks a limit.
-    async fn begin_stream(&mut self, header: StreamHeader) -> Result<(), VaultError>;
+    /// If its name is taken, or the header breaks a limit.
+    fn open(&self, header: StreamHeader) -> Result<Box<dyn OpenStream>, VaultError>;
+}
 
-    /// Takes rows: one or more whole lines of `COPY` text, each ending in a newline.
+/// A stream that is being written.
+#[async_trait]
+pub trait OpenStream: Send + Sync {
+    /// Starts the next slice: the rows that follow those of the slice started before it.
     ///
     /// # Errors
-    /// If they are not that, or cannot be stored. After an error the sink takes nothing more.
-    async fn rows(&mut self, lines: &[u8]) -> Result<(), VaultError>;
+    /// If the stream has too many.
+    fn slice(&self) -> Result<Box<dyn SliceSink>, VaultError>;
+
+    /// Takes a finished slice of an earlier run over, as the next one.
+    ///
+    /// # Errors
+    /// If the earlier run did not finish that slice, its lists are damaged, or this sink stores nothing.
+    async fn adopt(&self, earlier: &Progress, slice: usize) -> Result<(), VaultError>;
 
     /// Ends the stream and says what it amounts to.
     ///
     /// # Errors
-    /// If none is open, or its last rows cannot be stored.
-    async fn end_stream(&mut self) -> Result<StreamSummary, VaultError>;
+    /// If a slice was not ended.
+    async fn end(self: Box<Self>) -> Result<StreamSummary, VaultError>;
+}
+
+/// A slice that is being written.
+#[async_trait]
+pub trait SliceSink: Send {
+    /// Takes rows: one or more whole lines of `COPY` text, each ending in a newline.
+    ///
+    /// # Errors
+    /// If they are not that, or cannot be stored. After an error the whole sink takes nothing more.
+    async fn rows(&mut self, lines: Bytes) -> Result<(), VaultError>;
+
+    /// Ends the slice: everything given is taken in.
+    ///
+    /// # Errors
+    /// If its last rows cannot be stored.
+    async fn end(self: Box<Self>) -> Result<(), VaultError>;
 }

@@ -1,42 +1,63 @@
 //! The vault itself: opens tenants' secrets, and recovery points for writing, reading and checking.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use domain::{RecoveryPointId, RunId, VaultId, VaultTenantId};
 
 use crate::{
     caps,
-    check::{self, CheckReport},
+    chain::Chain,
+    check::{self, CheckReport, Share},
     chunk::ChunkCodec,
     defect::Defect,
-    envelope::{self, ContentKey},
+    envelope::{self, SealingKey},
     error::VaultError,
+    key_opener::KeyOpener,
     key_record,
-    keys::{KeyContext, KeyService, SecretKey},
+    keys::{KeyContext, KeyService},
+    known::KnownChunks,
     layout,
-    manifest::{Manifest, ManifestRef, Owner, sha256},
+    link::{Link, PackEntry, PointRef},
+    lists::{Kept, Lists, get_recorded},
+    manifest::{Manifest, Owner},
+    progress::{Progress, ProgressRecord},
     random::{Random, SystemRandom},
     reader::PointReader,
+    signing::SigningService,
     store::{ObjectStore, StoreError},
-    tenant_secret::TenantSecret,
+    tenant_secret::{SharedSecret, TenantSecret},
     writer::PointWriter,
 };
 
-/// One vault: a store, a key service and a name that goes into every context. Cheap to clone.
+/// One vault: a store, a key service, a signing key and a name that goes into every context. Cheap to clone.
 #[derive(Clone)]
 pub struct Vault {
     store: Arc<dyn ObjectStore>,
     keys: Arc<dyn KeyService>,
+    signing: Arc<dyn SigningService>,
     id: VaultId,
     random: Arc<dyn Random>,
+    secrets: Arc<Mutex<HashMap<VaultTenantId, SharedSecret>>>,
+}
+
+/// An earlier recovery point of the same tenant, to reuse chunks of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    /// Which one.
+    pub point: RecoveryPointId,
+    /// Its link.
+    pub reference: PointRef,
 }
 
 impl Vault {
-    /// A vault over a store and a key service.
+    /// A vault over a store, a key service and a signing key.
     #[must_use]
-    pub fn new(store: Arc<dyn ObjectStore>, keys: Arc<dyn KeyService>, id: VaultId) -> Self {
-        Self { store, keys, id, random: Arc::new(SystemRandom) }
+    pub fn new(store: Arc<dyn ObjectStore>, keys: Arc<dyn KeyService>, signing: Arc<dyn SigningService>, id: VaultId) -> Self {
+        Self { store, keys, signing, id, random: Arc::new(SystemRandom), secrets: Arc::default() }
     }
 
     /// The vault's name.
@@ -67,49 +88,110 @@ impl Vault {
 
     /// Begins a recovery point under a fresh content key. Each run may begin once; a retry is a new run.
     ///
+    /// Chunks that `parent` has are not stored again. Without one, everything is.
+    ///
     /// # Errors
-    /// If the keys cannot be had, or this run has begun before.
-    pub async fn begin(&self, tenant: VaultTenantId, point: RecoveryPointId, run: RunId) -> Result<PointWriter, VaultError> {
-        let secret = self.tenant_secret(tenant).await?;
+    /// If the keys cannot be had, or this run has begun before. If the parent is damaged; nothing was then written, and the same run may
+    /// begin without it.
+    pub async fn begin(
+        &self,
+        tenant: VaultTenantId,
+        point: RecoveryPointId,
+        run: RunId,
+        parent: Option<&Parent>,
+    ) -> Result<PointWriter, VaultError> {
+        let (secret, parent) = match parent {
+            Some(parent) => {
+                // It is there if the parent is: a new one in its place would hide that it was lost.
+                let secret = self.existing_tenant_secret(tenant).await?;
+                let known = self.known_chunks(tenant, parent, &secret).await?;
+                (secret, known)
+            }
+            None => (self.tenant_secret(tenant).await?, (0, KnownChunks::default())),
+        };
         let context = KeyContext::content(self.id.clone(), tenant, run);
         let key = self.keys.generate(&context).await?;
         // Before any pack: sealed bytes whose key was never stored would be lost.
         let record = Bytes::from(key_record::encode(&context, &key.wrapped));
         self.store.put_new(&layout::content_record(tenant, run), record).await?;
-        let codec = self.codec(tenant, secret, ContentKey { run, key: key.plaintext });
+        let codec = self.codec(tenant, secret, SealingKey::content(run, key.plaintext));
         let owner = Owner { vault: self.id.clone(), tenant, point, run };
-        Ok(PointWriter::new(Arc::clone(&self.store), Arc::clone(&self.random), owner, codec))
+        let (store, random) = (Arc::clone(&self.store), Arc::clone(&self.random));
+        Ok(PointWriter::new(store, random, owner, codec, self.chain(tenant), parent))
     }
 
-    /// Opens a published recovery point for reading: its manifest is fetched, compared with the catalog's hash and authenticated.
+    /// What an earlier run left of a recovery point that it could not finish; `None` if it left nothing.
+    ///
+    /// # Errors
+    /// If it is damaged, or not this tenant's and this point's.
+    pub async fn progress(
+        &self,
+        tenant: VaultTenantId,
+        point: RecoveryPointId,
+        run: RunId,
+    ) -> Result<Option<Progress>, VaultError> {
+        let object = layout::progress(tenant, run);
+        let size_max = envelope::sealed_bytes_max(caps::MANIFEST_BYTES_MAX) as u64;
+        let sealed = match self.store.get_range(&object, 0, size_max + 1).await {
+            Ok(sealed) => sealed,
+            Err(StoreError::Missing { .. }) => return Ok(None),
+            Err(other) => return Err(other.into()),
+        };
+        let secret = self.existing_tenant_secret(tenant).await?;
+        let owner = Owner { vault: self.id.clone(), tenant, point, run };
+        let record =
+            ProgressRecord::open(&sealed, &owner, &secret).map_err(|defect| VaultError::not_authentic(object, defect))?;
+        let lists = Lists {
+            store: Arc::clone(&self.store),
+            secret,
+            vault: owner.vault,
+            tenant,
+            run,
+            stored: record.lists.clone(),
+            packs: record.packs.clone(),
+            kept: Kept::default(),
+        };
+        Ok(Some(Progress { record, lists }))
+    }
+
+    /// Opens a published recovery point for reading: its link and manifest are fetched, compared and authenticated.
     ///
     /// The caller says which point it means, and the reference must be that point's: a wrong catalog row is refused, not followed.
     ///
     /// # Errors
-    /// If the manifest or a key record is missing, damaged, or not this tenant's and this point's.
+    /// If the link, the manifest or a key record is missing, damaged, or not this tenant's and this point's.
     pub async fn open(
         &self,
         tenant: VaultTenantId,
         point: RecoveryPointId,
-        reference: &ManifestRef,
+        reference: &PointRef,
     ) -> Result<PointReader, VaultError> {
-        let refuse = |defect| VaultError::not_authentic(&reference.key, defect);
-        let run = layout::run_of_manifest(&reference.key, tenant, point)
-            .ok_or_else(|| refuse(Defect::BelongsElsewhere("tenant or recovery point")))?;
-        let sealed = self.get_capped(&reference.key, envelope::sealed_bytes_max(caps::MANIFEST_BYTES_MAX)).await?;
-        if sha256(&sealed) != reference.sha256 {
-            return Err(refuse(Defect::WrongSha256));
-        }
-        let key =
-            self.unwrap_record(&layout::content_record(tenant, run), &KeyContext::content(self.id.clone(), tenant, run)).await?;
-        let key = ContentKey { run, key };
-        let owner = Owner { vault: self.id.clone(), tenant, point, run };
-        let manifest = Manifest::open(&sealed, &owner, &key).map_err(refuse)?;
+        let link = self.link(tenant, point, reference).await?;
+        let object = layout::manifest(tenant, point, link.run);
+        let sealed = get_recorded(self.store.as_ref(), &object, &link.manifest, caps::MANIFEST_BYTES_MAX).await?;
+        let opener = self.opener(tenant);
+        let key = opener.content(link.run).await?;
+        let owner = Owner { vault: self.id.clone(), tenant, point, run: link.run };
+        let manifest = Manifest::open(&sealed, &owner, &key).map_err(|defect| VaultError::not_authentic(object, defect))?;
         let secret = self.existing_tenant_secret(tenant).await?;
-        Ok(PointReader::new(Arc::clone(&self.store), self.codec(tenant, secret, key), manifest))
+        Ok(PointReader::new(Arc::clone(&self.store), opener, self.codec(tenant, secret, key), link, manifest))
     }
 
-    /// Re-reads and authenticates a whole recovery point, and recomputes its counts and digests. Goes on after a finding.
+    /// The signed link of a published recovery point. Needs no right to decrypt.
+    ///
+    /// # Errors
+    /// If it is missing, damaged, or not this tenant's and this point's.
+    pub async fn link(&self, tenant: VaultTenantId, point: RecoveryPointId, reference: &PointRef) -> Result<Link, VaultError> {
+        let link = self.chain(tenant).published(reference).await?;
+        if link.point != point {
+            let defect = Defect::BelongsElsewhere("recovery point");
+            return Err(VaultError::not_authentic(layout::link(tenant, reference.sequence), defect));
+        }
+        Ok(link)
+    }
+
+    /// Re-reads and authenticates a recovery point, and recomputes its counts and digests. Goes on after a finding. Of the chunks, those
+    /// in `share` are read; everything else always is.
     ///
     /// # Errors
     /// Only if the check itself could not be done, such as when the store or the key does not answer.
@@ -117,33 +199,66 @@ impl Vault {
         &self,
         tenant: VaultTenantId,
         point: RecoveryPointId,
-        reference: &ManifestRef,
+        reference: &PointRef,
+        share: Share,
     ) -> Result<CheckReport, VaultError> {
-        check::point(self.open(tenant, point, reference).await, reference).await
+        check::point(self.open(tenant, point, reference).await, tenant, reference, share).await
     }
 
-    fn codec(&self, tenant: VaultTenantId, secret: TenantSecret, key: ContentKey) -> ChunkCodec {
+    /// Follows a tenant's chain from behind the place `after` (0 for all of it) to its end, and names what breaks it. `published` is the
+    /// newest sequence that the catalog knows. Needs no right to decrypt.
+    ///
+    /// # Errors
+    /// Only if the check itself could not be done.
+    pub async fn check_chain(&self, tenant: VaultTenantId, after: u64, published: u64) -> Result<CheckReport, VaultError> {
+        check::chain(&self.chain(tenant), &self.signing.public_key().await?, after, published).await
+    }
+
+    /// The parent's chunks that are still there, and its place in the chain. Reads its link and lists, never its manifest or content.
+    async fn known_chunks(
+        &self,
+        tenant: VaultTenantId,
+        parent: &Parent,
+        secret: &TenantSecret,
+    ) -> Result<(u64, KnownChunks), VaultError> {
+        let link = self.link(tenant, parent.point, &parent.reference).await?;
+        let prefix = layout::packs(tenant);
+        let stored: HashMap<_, _> =
+            self.store.list(&prefix, None).await?.into_iter().map(|object| (object.key, object.bytes)).collect();
+        let sound = |pack: &PackEntry| stored.get(&layout::pack(tenant, pack.id)) == Some(&pack.stored_bytes);
+        let known = Lists::of(&link, Arc::clone(&self.store), secret.clone()).known_chunks(sound).await?;
+        Ok((parent.reference.sequence, known))
+    }
+
+    pub(crate) fn store(&self) -> &dyn ObjectStore {
+        self.store.as_ref()
+    }
+
+    fn chain(&self, tenant: VaultTenantId) -> Chain {
+        let (store, signing) = (Arc::clone(&self.store), Arc::clone(&self.signing));
+        Chain { store, signing, vault: self.id.clone(), tenant }
+    }
+
+    fn opener(&self, tenant: VaultTenantId) -> KeyOpener {
+        KeyOpener { store: Arc::clone(&self.store), keys: Arc::clone(&self.keys), vault: self.id.clone(), tenant }
+    }
+
+    fn codec(&self, tenant: VaultTenantId, secret: TenantSecret, key: SealingKey) -> ChunkCodec {
         ChunkCodec { vault: self.id.clone(), tenant, secret, key }
     }
 
     async fn existing_tenant_secret(&self, tenant: VaultTenantId) -> Result<TenantSecret, VaultError> {
-        let context = KeyContext::dedup(self.id.clone(), tenant);
-        Ok(TenantSecret::new(&self.unwrap_record(&layout::dedup_record(tenant), &context).await?))
-    }
-
-    /// Opens the key record at `key`, in the context the caller expects.
-    async fn unwrap_record(&self, key: &str, context: &KeyContext) -> Result<SecretKey, VaultError> {
-        let stored = self.get_capped(key, caps::KEY_RECORD_BYTES_MAX).await?;
-        let wrapped = key_record::decode(&stored, context).map_err(|defect| VaultError::not_authentic(key, defect))?;
-        Ok(self.keys.unwrap_key(&wrapped, context).await?)
-    }
-
-    /// Reads an object of at most `bytes_max`, without taking in more than that whatever is stored there.
-    async fn get_capped(&self, key: &str, bytes_max: usize) -> Result<Bytes, VaultError> {
-        let bytes = self.store.get_range(key, 0, bytes_max as u64 + 1).await?;
-        if bytes.len() > bytes_max {
-            return Err(VaultError::not_authentic(key, Defect::WrongSize));
+        if let Some(secret) = self.secrets().get(&tenant).and_then(SharedSecret::get) {
+            return Ok(secret);
         }
-        Ok(bytes)
+        let secret = self.opener(tenant).secret().await?;
+        let mut secrets = self.secrets();
+        secrets.retain(|_, shared| shared.get().is_some());
+        secrets.insert(tenant, secret.share());
+        Ok(secret)
+    }
+
+    fn secrets(&self) -> std::sync::MutexGuard<'_, HashMap<VaultTenantId, SharedSecret>> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

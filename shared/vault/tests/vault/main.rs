@@ -1,10 +1,17 @@
-//! The vault from outside: what a caller may rely on, over a store and a key service in memory.
-#![expect(clippy::unwrap_used, reason = "the lint's exception for tests does not reach their helpers")]
+//! The vault from outside: what a caller may rely on, over a store, a key service and a signing key in memory.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "the lints' exception for tests does not reach their helpers")]
 
+mod chain;
+mod costs;
 mod damage;
+mod digests;
 mod faults;
+mod incremental;
 mod isolation;
+mod resume;
 mod round_trip;
+mod slices;
+mod tamper;
 mod world;
 
 #[tokio::test]
