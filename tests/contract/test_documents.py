@@ -36,6 +36,8 @@ def test_the_example_plan_follows_the_schema(root, plan):
         lambda p: p["rules"][0].update(schedule={"daily_at": "02:15", "hourly_at_minute": 5}),
         lambda p: p["rules"][1].update(classes=[]),
         lambda p: p["rules"][0].update(kind="drill"),
+        lambda p: p["rules"][0].update(full=True),
+        lambda p: p["rules"][1].update(full="weekly"),
         lambda p: p["retention"].update(min_proven=0),
         lambda p: p["retention"].update(max_expire_per_run=0),
         lambda p: p["retention"].update(daily=-1),

@@ -1,4 +1,4 @@
-"""Keys: they last, and each function uses the vault's only for its own purpose."""
+"""Keys: they last, and each function uses the vault's two only for its own purpose."""
 
 import iam
 import pytest
@@ -11,7 +11,8 @@ def key_problems(stack: Stack) -> list[str]:
         for name, resource in stack.resources.items()
         if resource["Type"] == "AWS::KMS::Key"
         and not (
-            resource["Properties"].get("EnableKeyRotation") is True
+            # KMS does not rotate asymmetric keys, and refuses a template that says so.
+            resource["Properties"].get("EnableKeyRotation") == (None if "KeySpec" in resource["Properties"] else True)
             and resource["Properties"].get("PendingWindowInDays") == 30
             and resource.get("DeletionPolicy") == resource.get("UpdateReplacePolicy") == "Retain"
         )
@@ -21,8 +22,9 @@ def key_problems(stack: Stack) -> list[str]:
 def test_keys_rotate_and_take_a_month_to_delete(stack, template):
     assert key_problems(stack) == []
     template["Resources"]["VaultKey"]["Properties"]["EnableKeyRotation"] = False
+    template["Resources"]["SigningKey"].pop("DeletionPolicy")
     template["Resources"]["StorageKey"]["Properties"]["PendingWindowInDays"] = 7
-    assert key_problems(Stack(template)) == ["VaultKey", "StorageKey"]
+    assert key_problems(Stack(template)) == ["VaultKey", "SigningKey", "StorageKey"]
 
 
 def key_uses(stack: Stack, function: str, changes: dict | None = None) -> set[str]:
@@ -64,11 +66,12 @@ def test_a_content_key_belongs_to_a_run(stack):
     assert key_uses(stack, "restore", {"run": None}) == {"GenerateDataKey dedup", "Decrypt dedup"}
 
 
-def test_no_role_policy_can_widen_the_vault_key(stack, template):
+def test_no_role_policy_can_widen_the_vaults_keys(stack, template):
     for role in iam.function_roles(Stack(template)):
         iam.plant(template, role, "kms:*")
     widened = Stack(template)
     assert {function: key_uses(widened, function) for function in KEY_USES} == KEY_USES
+    assert {function: signing_uses(widened, function) for function in SIGNING_USES} == SIGNING_USES
     mentions = [role for role in iam.roles(stack) for s in iam.role_statements(stack, role) if "kms:" in str(s["Action"])]
     assert mentions == []
 
@@ -78,3 +81,86 @@ def test_an_export_that_opens_content_is_noticed(template):
     (opens,) = [statement for statement in policy["Statement"] if statement["Sid"] == "OpenContentKeys"]
     opens["Principal"]["AWS"].append({"Fn::GetAtt": ["ExportRole", "Arn"]})
     assert "Decrypt content" in key_uses(Stack(template), "export")
+
+
+def statement(template: dict, key: str, sid: str) -> dict:
+    (found,) = [one for one in template["Resources"][key]["Properties"]["KeyPolicy"]["Statement"] if one["Sid"] == sid]
+    return found
+
+
+def test_the_signing_key_is_of_the_formats_kind(stack):
+    key = stack.properties("SigningKey")
+    assert (key["KeySpec"], key["KeyUsage"]) == ("ECC_NIST_P256", "SIGN_VERIFY")
+
+
+SIGNATURES = {
+    "a digest": {"kms:MessageType": "DIGEST", "kms:SigningAlgorithm": "ECDSA_SHA_256"},
+    "a message": {"kms:MessageType": "RAW", "kms:SigningAlgorithm": "ECDSA_SHA_256"},
+    "another digest": {"kms:MessageType": "DIGEST", "kms:SigningAlgorithm": "ECDSA_SHA_384"},
+    "anything": {},
+}
+OTHER_USES = ("GetPublicKey", "Verify", "DeriveSharedSecret", "CreateGrant", "Decrypt", "ReplicateKey")
+
+
+def signing_uses(stack: Stack, function: str) -> set[str]:
+    role, key = f"{function.capitalize()}Role", stack.arn("SigningKey")
+    signs = {f"Sign {what}" for what, context in SIGNATURES.items() if iam.allowed(stack, role, "kms:Sign", key, context)}
+    return signs | {action for action in OTHER_USES if iam.allowed(stack, role, f"kms:{action}", key)}
+
+
+SIGNING_USES = {
+    "snapshot": set(),
+    "retention": set(),
+    "reconcile": set(),
+    "operator": {"GetPublicKey"},
+    "export": {"Sign a digest", "GetPublicKey"},
+    "verify": {"GetPublicKey"},
+    "restore": {"GetPublicKey"},
+}
+
+
+@pytest.mark.parametrize("function, expected", SIGNING_USES.items())
+def test_only_export_signs_and_only_digests(stack, function, expected):
+    assert signing_uses(stack, function) == expected
+
+
+@pytest.mark.parametrize(
+    "key, found", [("kms:MessageType", "Sign a message"), ("kms:SigningAlgorithm", "Sign another digest")]
+)
+def test_each_condition_of_a_signature_is_needed(template, key, found):
+    statement(template, "SigningKey", "SignLinks")["Condition"]["StringEquals"].pop(key)
+    assert signing_uses(Stack(template), "export") - SIGNING_USES["export"] == {found}
+
+
+@pytest.mark.parametrize("sid, found", [("SignLinks", {"Sign a digest"}), ("VerifyLinks", {"GetPublicKey"})])
+def test_another_user_of_the_signing_key_is_noticed(template, sid, found):
+    statement(template, "SigningKey", sid)["Principal"] = {"AWS": {"Fn::GetAtt": ["RetentionRole", "Arn"]}}
+    assert signing_uses(Stack(template), "retention") == found
+
+
+CHANGES = ("PutKeyPolicy", "DisableKey", "EnableKey", "ScheduleKeyDeletion", "CancelKeyDeletion", "RevokeGrant", "TagResource")
+
+
+def administrators(stack: Stack) -> set[str]:
+    return {
+        role
+        for role in iam.roles(stack)
+        for key in ("VaultKey", "SigningKey")
+        for action in CHANGES
+        if iam.allowed(stack, role, f"kms:{action}", stack.arn(key))
+    }
+
+
+def test_the_vaults_keys_are_changed_by_the_accounts_administrators_and_no_role_of_ours(stack, template):
+    assert administrators(stack) == set()
+    iam.plant(template, "ReconcileRole", "kms:DisableKey")
+    assert administrators(Stack(template)) == {"ReconcileRole"}
+
+
+@pytest.mark.parametrize("key", ["VaultKey", "SigningKey"])
+def test_the_account_administers_the_vaults_keys_without_using_them(stack, key):
+    policy = iam.statements(stack.properties(key)["KeyPolicy"])
+    (administer,) = [one for one in policy if iam.ROOT in iam.listed(one["Principal"]["AWS"])]
+    uses = {*OTHER_USES, "Sign", "Encrypt", "GenerateDataKey", "ReEncryptFrom"}
+    assert not {f"kms:{use}" for use in uses} & set(administer["Action"])
+    assert not any("*" in action for action in administer["Action"])

@@ -107,6 +107,19 @@ def test_a_restore_waits_for_a_person_between_preview_and_execution():
     assert steps == {"Preview": "preview", "AwaitApproval": "await_approval", "Execute": "execute", "Abandon": "abandon"}
 
 
+def test_a_run_calls_the_function_that_it_names_and_no_third_one():
+    from jsonata import Jsonata
+
+    name = DEFINITIONS["run-item.asl.json"]["States"]["Run"]["Arguments"]["FunctionName"]
+    expression = name.removeprefix("{%").removesuffix("%}").replace("$states.input", "input")
+
+    def called(function):
+        return Jsonata(expression).evaluate({"input": {"function": function}})
+
+    assert [called("export"), called("verify")] == ["${ExportFunctionArn}", "${VerifyFunctionArn}"]
+    assert called("restore") is None and called(None) is None
+
+
 def test_a_failure_is_recorded_before_the_restore_ends():
     states = DEFINITIONS["restore-tenant.asl.json"]["States"]
     catchers = {name: state["Catch"][-1]["Next"] for name, state in task_states({"States": states}).items()}

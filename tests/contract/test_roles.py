@@ -170,9 +170,23 @@ def test_without_a_vaults_tag_nothing_is_made(stack, action, resource, expected)
     assert who_may(stack, action, resource, vault=None) == expected
 
 
-@pytest.mark.parametrize("machine", ["RestoreTenant", "RunItem"])
-def test_only_the_operator_starts_machines(stack, machine):
-    assert who_may(stack, "states:StartExecution", stack.arn(machine)) == {"operator"}
+def machine(name: str) -> str:
+    return f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
+
+
+def test_only_the_operator_starts_machines_and_only_ours(stack):
+    ours = [properties["StateMachineName"] for properties in stack.of_type("AWS::StepFunctions::StateMachine").values()]
+    assert sorted(ours) == ["holdfast-restore-tenant", "holdfast-run-item"]
+    for name in ours:
+        assert who_may(stack, "states:StartExecution", machine(name)) == {"operator"}
+    assert who_may(stack, "states:StartExecution", machine("somebody-elses")) == set()
+
+
+@pytest.mark.parametrize(
+    "execution, expected", [("holdfast-run-item:run_1", {"operator"}), ("holdfast-restore-tenant:rq_1", set()), ("somebody-elses:x", set())]
+)
+def test_only_the_operator_asks_how_a_run_ended(stack, execution, expected):
+    assert who_may(stack, "states:DescribeExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:execution:{execution}") == expected
 
 
 @pytest.mark.parametrize(

@@ -138,38 +138,100 @@ def test_a_role_that_may_delete_is_noticed(template):
     assert ("RetentionRole", "s3:DeleteObject") in deletions(Stack(template))
 
 
-ACCESS = {
+OBJECTS = {
+    "dedup secret": DEDUP_SECRET,
+    "another key": f"{DEDUP_SECRET}2",
+    "run's key": "v1/t/vt_0192/keys/run_0192",
+    "pack": OBJECT,
+    "list": "v1/t/vt_0192/lists/run_0192/00000000",
+    "progress": "v1/t/vt_0192/progress/run_0192",
+    "manifest": "v1/t/vt_0192/points/rp_0192/run_0192",
+    "link": "v1/t/vt_0192/chain/000000000001",
+    "outside": "elsewhere/x",
+}
+EVERYTHING = set(OBJECTS) - {"outside"}
+READS = {
     "snapshot": set(),
     "retention": set(),
     "reconcile": set(),
-    "operator": set(),
-    "export": {"put", "get dedup"},
-    "verify": {"get", "get dedup"},
-    "restore": {"put", "get", "get dedup"},
+    "operator": {"link"},
+    "export": {"dedup secret", "list", "progress", "link"},
+    "verify": EVERYTHING,
+    "restore": EVERYTHING,
+}
+WRITERS = {"export", "restore"}
+
+
+def access(stack: Stack, function: str, action: str) -> set[str]:
+    bucket, role = stack.arn("VaultBucket"), f"{function.capitalize()}Role"
+    return {name for name, key in OBJECTS.items() if iam.allowed(stack, role, action, f"{bucket}/{key}", CREATE)}
+
+
+@pytest.mark.parametrize("function, expected", READS.items())
+def test_functions_read_what_they_must_and_export_nothing_with_content(stack, function, expected):
+    assert access(stack, function, "s3:GetObject") == expected
+
+
+@pytest.mark.parametrize("function", READS)
+def test_only_writers_write_and_only_into_the_vaults_folder(stack, function):
+    assert access(stack, function, "s3:PutObject") == (EVERYTHING if function in WRITERS else set())
+
+
+@pytest.mark.parametrize("action", ["s3:GetObject", "s3:PutObject"])
+def test_an_export_that_may_do_more_is_noticed(stack, template, action):
+    before = access(stack, "export", action)
+    iam.plant(template, "ExportRole", action)
+    assert access(Stack(template), "export", action) == set(OBJECTS) != before
+
+
+LISTINGS = {
+    "the chain": "v1/t/vt_0192/chain/",
+    "packs": "v1/t/vt_0192/packs/",
+    "points": "v1/t/vt_0192/points/",
+    "runs' keys": "v1/t/vt_0192/keys/run_",
+    "a tenant": "v1/t/vt_0192/",
+    "all tenants": "v1/t/",
+    "the bucket": None,
+}
+LISTS = {
+    "snapshot": set(),
+    "retention": set(),
+    "reconcile": set(),
+    "operator": set(LISTINGS) - {"the bucket"},
+    "export": {"the chain", "packs"},
+    "verify": set(LISTINGS),
+    "restore": set(LISTINGS),
 }
 
 
-def access(stack: Stack, function: str) -> set[str]:
-    bucket, role = stack.arn("VaultBucket"), f"{function.capitalize()}Role"
-    outside = [
-        action for action in ("s3:GetObject", "s3:PutObject") if iam.allowed(stack, role, action, f"{bucket}/elsewhere/x", CREATE)
+def may_list(stack: Stack, function: str, prefix: str | None) -> bool:
+    context = {} if prefix is None else {"s3:prefix": prefix}
+    return iam.allowed(stack, f"{function.capitalize()}Role", "s3:ListBucket", stack.arn("VaultBucket"), context)
+
+
+@pytest.mark.parametrize("function, expected", LISTS.items())
+def test_functions_list_what_they_must(stack, function, expected):
+    assert {name for name, prefix in LISTINGS.items() if may_list(stack, function, prefix)} == expected
+
+
+def test_a_wider_listing_is_noticed(template):
+    iam.plant(template, "ExportRole", "s3:ListBucket")
+    assert may_list(Stack(template), "export", None)
+
+
+def untold(stack: Stack) -> list[tuple[str, str]]:
+    """What a function may read, but S3 would call forbidden where it is missing."""
+    return [
+        (function, name)
+        for function in READS
+        for name in sorted(access(stack, function, "s3:GetObject"))
+        if not may_list(stack, function, OBJECTS[name])
     ]
-    return {
-        name
-        for name, action, key in [
-            ("put", "s3:PutObject", OBJECT),
-            ("get", "s3:GetObject", OBJECT),
-            ("get dedup", "s3:GetObject", DEDUP_SECRET),
-        ]
-        if iam.allowed(stack, role, action, f"{bucket}/{key}", CREATE)
-    } | set(outside)
 
 
-@pytest.mark.parametrize("function, expected", ACCESS.items())
-def test_functions_read_and_write_what_they_must_and_export_reads_no_pack(stack, function, expected):
-    assert access(stack, function) == expected
-
-
-def test_an_export_that_reads_packs_is_noticed(template):
-    iam.plant(template, "ExportRole", "s3:GetObject")
-    assert "get" in access(Stack(template), "export")
+def test_whoever_may_read_an_object_is_told_that_it_is_missing(stack, template):
+    assert untold(stack) == []
+    statements = template["Resources"]["ExportRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    (lists,) = [statement for statement in statements if statement["Sid"] == "ListWhatTheNextRunBuildsOn"]
+    lists["Condition"]["StringLike"]["s3:prefix"] = ["v1/t/*/chain/*", "v1/t/*/packs/*"]
+    assert untold(Stack(template)) == [("export", "dedup secret"), ("export", "list"), ("export", "progress")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 
-use crate::{Alerts, DynamoTable, Instances, KmsKeys, Machines, Media, Parameters, S3Store, Secrets, SignedHttp};
+use crate::{Alerts, DynamoTable, Instances, KmsKeys, KmsSigning, Machines, Media, Parameters, S3Store, Secrets, SignedHttp};
 
 /// Attempts per call, the first included. Beyond them the next delivery of the event tries again.
 const ATTEMPTS_MAX: u32 = 3;
@@ -60,6 +60,12 @@ impl Clients {
     #[must_use]
     pub fn keys(&self, key_arn: &str) -> KmsKeys {
         KmsKeys::new(aws_sdk_kms::Client::new(&self.config), key_arn)
+    }
+
+    /// The KMS key that signs the vault's links.
+    #[must_use]
+    pub fn signing(&self, key_arn: &str) -> KmsSigning {
+        KmsSigning::new(aws_sdk_kms::Client::new(&self.config), key_arn)
     }
 
     /// RDS instances and their snapshots.

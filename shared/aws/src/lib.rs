@@ -4,14 +4,15 @@
 //! Nothing is decided here. What the functions may call is in `infra/template.yaml`; each public function says which
 //! actions it needs.
 //!
-//! The ports of the inner crates are implemented by [`DynamoTable`], [`S3Store`] and [`KmsKeys`]; their laws are
-//! checked by `tests/conformance.rs` against the local stack.
+//! The ports of the inner crates are implemented by [`DynamoTable`], [`S3Store`], [`KmsKeys`] and [`KmsSigning`]; their laws
+//! are checked by `tests/` against the local stack.
 
 mod alerts;
 mod clients;
 mod dynamo_table;
 mod error;
 mod kms_keys;
+mod kms_signing;
 mod machines;
 mod media;
 mod parameters;
@@ -26,7 +27,8 @@ pub use clients::Clients;
 pub use dynamo_table::DynamoTable;
 pub use error::{Answer, AwsError, Call};
 pub use kms_keys::KmsKeys;
-pub use machines::{Machines, TaskAnswer};
+pub use kms_signing::KmsSigning;
+pub use machines::{Execution, Machines, TaskAnswer};
 pub use media::Media;
 pub use parameters::Parameters;
 pub use rds::{Instance, InstanceSettings, Instances, Restoration, Snapshot, SnapshotState, Tags};

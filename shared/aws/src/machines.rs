@@ -1,6 +1,6 @@
-//! Step Functions: starting runs, and answering the tasks that wait for a person.
+//! Step Functions: starting runs and asking how they ended, and answering the tasks that wait for a person.
 
-use aws_sdk_sfn::Client;
+use aws_sdk_sfn::{Client, types::ExecutionStatus};
 use serde_json::Value;
 
 use crate::{AwsError, Call, Started};
@@ -12,6 +12,22 @@ pub enum TaskAnswer {
     Taken,
     /// The task no longer waits: it was answered before, it timed out, or its execution ended.
     TooLate,
+}
+
+/// How an execution stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Execution {
+    /// It has not ended.
+    Running,
+    /// It ended well, with this output.
+    Succeeded(Value),
+    /// It ended otherwise.
+    Failed {
+        /// The error's name, such as one of our codes or `States.Timeout`.
+        error: String,
+        /// What was said about it; of a function's error, its JSON.
+        cause: String,
+    },
 }
 
 /// State machines.
@@ -40,6 +56,30 @@ impl Machines {
             }
             Err(error) => Err(Call::new("states:StartExecution", format!("{name} of {machine_arn}")).failed(error)),
         }
+    }
+
+    /// How the execution that was started under this name stands. Needs `states:DescribeExecution`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn execution(&self, machine_arn: &str, name: &str) -> Result<Execution, AwsError> {
+        let arn = format!("{}:{name}", machine_arn.replacen(":stateMachine:", ":execution:", 1));
+        let call = Call::new("states:DescribeExecution", &arn);
+        let found = match self.client.describe_execution().execution_arn(&arn).send().await {
+            Ok(found) => found,
+            Err(error) => return Err(call.failed(error)),
+        };
+        Ok(match found.status() {
+            ExecutionStatus::Running | ExecutionStatus::PendingRedrive => Execution::Running,
+            ExecutionStatus::Succeeded => {
+                let output = found.output().and_then(|output| serde_json::from_str(output).ok());
+                Execution::Succeeded(output.ok_or_else(|| call.lacks("output"))?)
+            }
+            ended => Execution::Failed {
+                error: found.error().unwrap_or(ended.as_str()).to_owned(),
+                cause: found.cause().unwrap_or_default().to_owned(),
+            },
+        })
     }
 
     /// Lets a waiting task go on with `output`. Needs `states:SendTaskSuccess`.

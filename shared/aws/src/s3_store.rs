@@ -45,7 +45,8 @@ impl ObjectStore for S3Store {
             .if_none_match("*")
             .checksum_algorithm(ChecksumAlgorithm::Sha256)
             .body(ByteStream::from(bytes));
-        let Err(error) = call.send().await else { return Ok(()) };
+        // The checksum's header is signed, and so are with it the bytes. Signing them by themselves would hash every pack once more.
+        let Err(error) = call.customize().disable_payload_signing().send().await else { return Ok(()) };
         let answer = Answer::of(error);
         // 409: somebody else is writing this key at this moment. One of the two will have created it.
         if answer.is(&["PreconditionFailed", "ConditionalRequestConflict"]) || matches!(answer.status, Some(409 | 412)) {
@@ -54,7 +55,7 @@ impl ObjectStore for S3Store {
         Err(failure(key, answer))
     }
 
-    /// Needs `s3:GetObject`, and `s3:ListBucket` to be told that an object is missing rather than denied.
+    /// Needs `s3:GetObject`, and `s3:ListBucket` (with the key as `s3:prefix`) to be told that an object is missing rather than denied.
     async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
         let found = self.read(key).checksum_mode(ChecksumMode::Enabled).send().await;
         collect(key, found.map_err(|error| failure(key, Answer::of(error)))?.body).await
@@ -74,8 +75,9 @@ impl ObjectStore for S3Store {
     }
 
     /// Needs `s3:ListBucket`.
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
-        let mut pages = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix).into_paginator().send();
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<ObjectInfo>, StoreError> {
+        let call = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+        let mut pages = call.set_start_after(after.map(str::to_owned)).into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failure(prefix, Answer::of(error)))?;

@@ -121,3 +121,44 @@ async fn an_execution_of_one_name_starts_once() {
     let started = sfn.list_executions().state_machine_arn(arn).send().await.unwrap();
     assert_eq!(started.executions().len(), 1);
 }
+
+#[tokio::test]
+#[ignore = "needs the local stack: python3 tests/local test"]
+async fn a_digest_is_signed_by_a_p256_key_and_by_no_other() {
+    use aws_sdk_kms::{
+        primitives::Blob,
+        types::{KeySpec, KeyUsageType, MessageType, SigningAlgorithmSpec},
+    };
+    use vault::{PublicKey, SigningError, SigningService};
+    let kms = aws_sdk_kms::Client::new(&admin().await);
+    let create = async |spec: KeySpec, usage: KeyUsageType| {
+        let made = kms.create_key().key_spec(spec).key_usage(usage).send().await.unwrap();
+        made.key_metadata.unwrap().arn.unwrap()
+    };
+    let arn = create(KeySpec::EccNistP256, KeyUsageType::SignVerify).await;
+    let (clients, digest) = (Clients::load().await, [7; 32]);
+    let signing = clients.signing(&arn);
+
+    let signature = signing.sign(digest).await.unwrap();
+    // The service's own opinion; that the library verifies the same with the public key alone is in the vault's conformance.
+    let verify = kms.verify().key_id(&arn).message(Blob::new(digest)).message_type(MessageType::Digest);
+    let verify = verify.signing_algorithm(SigningAlgorithmSpec::EcdsaSha256).signature(Blob::new(signature));
+    assert!(verify.send().await.unwrap().signature_valid());
+    let der = kms.get_public_key().key_id(&arn).send().await.unwrap().public_key.unwrap();
+    assert_eq!(signing.public_key().await.unwrap(), PublicKey::from_der(der.as_ref()).unwrap());
+
+    kms.disable_key().key_id(&arn).send().await.unwrap();
+    assert!(matches!(signing.sign(digest).await, Err(SigningError::Unusable { .. })), "signed by a disabled key");
+    signing.public_key().await.expect("it was fetched before");
+    assert!(matches!(clients.signing(&arn).public_key().await, Err(SigningError::Unusable { .. })), "told by a disabled key");
+
+    for (spec, usage) in
+        [(KeySpec::SymmetricDefault, KeyUsageType::EncryptDecrypt), (KeySpec::EccNistP384, KeyUsageType::SignVerify)]
+    {
+        let other = clients.signing(&create(spec.clone(), usage.clone()).await);
+        assert!(matches!(other.public_key().await, Err(SigningError::Unusable { .. })), "{spec} for {usage}");
+        assert!(matches!(other.sign(digest).await, Err(SigningError::Unusable { .. })), "{spec} for {usage}");
+    }
+    let nowhere = clients.signing(&arn.replace(&arn[arn.len() - 12..], "000000000000"));
+    assert!(matches!(nowhere.public_key().await, Err(SigningError::Unusable { .. })), "a key that is not there");
+}

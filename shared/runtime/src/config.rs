@@ -49,6 +49,8 @@ pub struct Config {
     pub vault_id: VaultId,
     /// ARN of the vault's KMS key.
     pub vault_key: String,
+    /// ARN of the KMS key that signs the links of recovery points.
+    pub signing_key: String,
     /// ARN of the SNS topic for alerts.
     pub alert_topic: String,
     /// Name of the SSM parameter that holds the backup plan.
@@ -85,6 +87,7 @@ impl Config {
             vault_bucket: source.text("HOLDFAST_VAULT_BUCKET", "the name of the vault's bucket")?,
             vault_id: source.vault_id("HOLDFAST_VAULT_ID", "the vault's name")?,
             vault_key: source.arn("HOLDFAST_VAULT_KEY", "the ARN of the vault's KMS key", "kms")?,
+            signing_key: source.arn("HOLDFAST_SIGNING_KEY", "the ARN of the vault's signing key", "kms")?,
             alert_topic: source.arn("HOLDFAST_ALERT_TOPIC", "the ARN of the SNS topic for alerts", "sns")?,
             plan_parameter: source.text("HOLDFAST_PLAN_PARAMETER", "the name of the SSM parameter with the backup plan")?,
             postgres_tools: source.path("HOLDFAST_PG_BIN", "the directory with pg_dump and pg_restore")?,
@@ -186,6 +189,7 @@ mod tests {
             ("HOLDFAST_VAULT_BUCKET", "holdfast-vault"),
             ("HOLDFAST_VAULT_ID", "main"),
             ("HOLDFAST_VAULT_KEY", "arn:aws:kms:eu-central-1:123456789012:key/0192"),
+            ("HOLDFAST_SIGNING_KEY", "arn:aws:kms:eu-central-1:123456789012:key/0193"),
             ("HOLDFAST_ALERT_TOPIC", "arn:aws:sns:eu-central-1:123456789012:holdfast-alerts"),
             ("HOLDFAST_PLAN_PARAMETER", "/holdfast/plan"),
             ("HOLDFAST_PG_BIN", "/opt/bin"),
@@ -215,6 +219,7 @@ mod tests {
         for (name, value, expected) in [
             ("HOLDFAST_VAULT_ID", "Main Vault", "1 to 32 of a-z, 0-9 and `-`"),
             ("HOLDFAST_VAULT_KEY", "alias/holdfast", "arn:aws:kms:"),
+            ("HOLDFAST_SIGNING_KEY", "alias/holdfast-signing", "arn:aws:kms:"),
             ("HOLDFAST_ALERT_TOPIC", "arn:aws:sqs:eu-central-1:123456789012:alerts", "arn:aws:sns:"),
             ("HOLDFAST_PG_BIN", "bin", "absolute path"),
             ("HOLDFAST_RUN_MACHINE", "run-item", "arn:aws:states:"),

@@ -13,13 +13,13 @@ use domain::{
     alert::{Alert, AlertClass},
     caps,
     plan::{Database, Plan},
-    point::{Content, RecoveryPoint},
+    point::{Content, RecoveryPoint, State},
     register::{Register, Tenant},
 };
 use jiff::Timestamp;
 use serde::Deserialize;
 use sources::postgres::{Endpoint, Scope, Tools};
-use vault::{ManifestRef, PointReader, Vault};
+use vault::{PointReader, PointRef, Vault};
 
 use crate::{
     clock::{Clock, SystemClock},
@@ -67,7 +67,8 @@ impl Services {
         let catalog = Catalog::new(Arc::new(clients.table(&config.table)));
         let store = Arc::new(clients.store(&config.vault_bucket));
         let keys = Arc::new(clients.keys(&config.vault_key));
-        let vault = Vault::new(store, keys, config.vault_id.clone());
+        let signing = Arc::new(clients.signing(&config.signing_key));
+        let vault = Vault::new(store, keys, signing, config.vault_id.clone());
         Ok(Self { config, clock: Arc::new(SystemClock), fresh: Arc::new(SystemFresh), catalog, vault, clients })
     }
 
@@ -191,7 +192,7 @@ impl Services {
     /// # Errors
     /// If it is damaged, or holds another tenant's data: the catalog's word for whose it is does not count, the manifest's does.
     pub async fn open_point(&self, tenant: &TenantId, point: &RecoveryPoint) -> Result<PointReader, ErrorReport> {
-        let (vault_tenant, reference) = manifest_ref(point)?;
+        let (vault_tenant, reference) = point_ref(point)?;
         let reader = self.vault.open(vault_tenant, point.id, &reference).await?;
         match owner(&reader) {
             Some(owner) if owner.id == *tenant => Ok(reader),
@@ -301,19 +302,33 @@ pub fn short_name(id: uuid::Uuid) -> String {
     hex[hex.len() - 12..].to_owned()
 }
 
-/// Where the manifest of an exported recovery point is.
+/// Where the link of an exported recovery point is.
 ///
 /// # Errors
 /// If it is not available, or not an export.
-pub fn manifest_ref(point: &RecoveryPoint) -> Result<(VaultTenantId, ManifestRef), ErrorReport> {
+pub fn point_ref(point: &RecoveryPoint) -> Result<(VaultTenantId, PointRef), ErrorReport> {
     match point.content() {
-        Some(Content::Export { vault_tenant, manifest_key, manifest_sha256, .. }) => {
-            Ok((*vault_tenant, ManifestRef { key: manifest_key.clone(), sha256: manifest_sha256.clone() }))
+        Some(Content::Export { vault_tenant, sequence, link_sha256, .. }) => {
+            Ok((*vault_tenant, PointRef { sequence: *sequence, link_sha256: link_sha256.clone() }))
         }
         _ => {
             let message = format!("recovery point {} is {} and not an export that can be read", point.id, point.state.name());
             Err(ErrorReport::new(ErrorCode::UnknownRecoveryPoint, message))
         }
+    }
+}
+
+/// A recovery point's place in a tenant's chain, if it was published there. An expired one's link stays where it is.
+#[must_use]
+pub fn place_in_chain(point: &RecoveryPoint, of: VaultTenantId) -> Option<u64> {
+    match &point.state {
+        State::Available { content: Content::Export { vault_tenant, sequence, .. }, .. }
+        | State::Expired { content: Content::Export { vault_tenant, sequence, .. }, .. }
+            if *vault_tenant == of =>
+        {
+            Some(*sequence)
+        }
+        _ => None,
     }
 }
 
@@ -341,4 +356,45 @@ pub fn first_few(lines: &[String]) -> String {
         text.push_str(&format!("; and {} more", lines.len() - SHOWN));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{
+        point::Kind,
+        slot::{Slot, Subject},
+    };
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn vault_tenant(n: u8) -> VaultTenantId {
+        format!("vt_00000000-0000-0000-0000-0000000000{n:02}").parse().unwrap()
+    }
+
+    fn running() -> RecoveryPoint {
+        let subject = Subject::Tenant("acme".parse().unwrap());
+        let slot = Slot { rule: "daily".into(), scheduled_time: NOW, subject, kind: Kind::Database };
+        RecoveryPoint::begin(&slot, "run_00000000-0000-0000-0000-000000000001".parse().unwrap(), NOW)
+    }
+
+    #[test]
+    fn a_place_is_what_was_published_of_this_tenant_even_if_it_expired_since() {
+        let content = Content::Export {
+            vault_tenant: vault_tenant(1),
+            sequence: 7,
+            link_sha256: "s".into(),
+            parent: None,
+            rows: 1,
+            plaintext_bytes: 1,
+            stored_bytes: 1,
+        };
+        let available = running().publish(content.clone(), NOW).unwrap();
+        let expired = RecoveryPoint { state: State::Expired { at: NOW, content }, ..running() };
+        for (point, expected) in [(running(), None), (available, Some(7)), (expired, Some(7))] {
+            assert_eq!(place_in_chain(&point, vault_tenant(1)), expected, "{}", point.state.name());
+            assert_eq!(place_in_chain(&point, vault_tenant(2)), None, "another's chain has other places");
+        }
+    }
 }

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 from ministack.core import iam_actions, iam_evaluator
+from ministack.services import s3
 
 from gaps import gap
 
@@ -20,6 +21,7 @@ S3_WRITE_KEYS = {
     "if-none-match": "if-none-match",
 }
 """Condition key (without `s3:`) and the header it is read from."""
+ARN_OF_S3 = "arn:aws:s3:::"
 
 
 @gap("iam-policy-variables", "Policies: ${aws:username}, ${aws:PrincipalTag/…} and the like stand for the request's values")
@@ -41,6 +43,33 @@ def kms_encryption_context() -> None:
         return {**keys, **_encryption_context_keys(body)} if service == "kms" else keys
 
     iam_actions.request_tag_context = with_encryption_context
+
+
+@gap("iam-kms-sign-conditions", "Policies: kms:MessageType (RAW if not said) and kms:SigningAlgorithm are condition keys of Sign")
+def kms_sign_conditions() -> None:
+    request_keys = iam_actions.request_tag_context
+
+    def with_sign_keys(service, action, body, parameters):
+        keys = request_keys(service, action, body, parameters)
+        return {**keys, **_sign_keys(body)} if action == "kms:Sign" else keys
+
+    iam_actions.request_tag_context = with_sign_keys
+
+
+@gap("iam-s3-missing-object", "GetObject: a missing key is NoSuchKey only to whoever may list with it as s3:prefix, else AccessDenied")
+def s3_missing_object() -> None:
+    enforce = iam_evaluator.enforce
+
+    def enforce_listing_of_the_missing(access_key, action, service, region, resource_arn="*", service_context=None):
+        denied = enforce(access_key, action, service, region, resource_arn, service_context)
+        if denied or action != "s3:GetObject":
+            return denied
+        bucket, _, key = resource_arn.removeprefix(ARN_OF_S3).partition("/")
+        if bucket not in s3._buckets or key in s3._buckets[bucket]["objects"]:
+            return None
+        return enforce(access_key, "s3:ListBucket", service, region, ARN_OF_S3 + bucket, {"s3:prefix": key})
+
+    iam_evaluator.enforce = enforce_listing_of_the_missing
 
 
 @gap("iam-s3-write-conditions", "Policies: a PutObject carries its KMS key, customer key and object lock as condition keys")
@@ -98,13 +127,23 @@ def _fill_in(statement, context):
     )
 
 
+def _sign_keys(body: bytes) -> dict:
+    request = _request(body)
+    keys = {"kms:messagetype": request.get("MessageType", "RAW"), "kms:signingalgorithm": request.get("SigningAlgorithm")}
+    return {name: value for name, value in keys.items() if value is not None}
+
+
 def _encryption_context_keys(body: bytes) -> dict:
-    try:
-        request = json.loads(body or b"{}")
-    except ValueError:
-        return {}
+    request = _request(body)
     pairs = request.get("EncryptionContext") or request.get("SourceEncryptionContext") or {}
     if not pairs:
         return {}
     keys = {f"kms:encryptioncontext:{key}".lower(): value for key, value in pairs.items()}
     return {**keys, "kms:encryptioncontextkeys": list(pairs)}
+
+
+def _request(body: bytes) -> dict:
+    try:
+        return json.loads(body or b"{}")
+    except ValueError:
+        return {}

@@ -1,4 +1,4 @@
-"""KMS: ciphertexts that cannot be forged, and the key a caller names.
+"""KMS: ciphertexts that cannot be forged, the key a caller names, and what a disabled key still tells.
 
 The emulator encrypts by XOR with a hash over the context in front: any flipped bit of the
 body decrypts to other plaintext. A sealed data key must be all or nothing.
@@ -51,6 +51,17 @@ def incorrect_key() -> None:
         return decrypt(request)
 
     kms._decrypt = decrypt_with_named_key
+
+
+@gap("kms-disabled-public-key", "GetPublicKey: refused for a key that is disabled or pending deletion, as its use is")
+def disabled_public_key() -> None:
+    get_public_key = kms._get_public_key
+
+    def get_public_key_in_state(request):
+        key = kms._resolve_key(request.get("KeyId", ""))
+        return key and kms._check_key_state(key) or get_public_key(request)
+
+    kms._get_public_key = get_public_key_in_state
 
 
 def _sealing(operation):

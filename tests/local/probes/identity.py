@@ -3,6 +3,7 @@
 import json
 
 from probes import expect, probe, refused
+from probes.storage import BY_DIGEST, DIGEST, signing_key
 from signed import post
 from stack import REGION
 
@@ -37,6 +38,47 @@ def encryption_context(account):
     kms.decrypt(CiphertextBlob=blob, EncryptionContext=allowed)
     for context in ({"purpose": "content"}, {"purpose": "dedup", "extra": "x"}, {}):
         refused("AccessDeniedException", kms.encrypt, KeyId=account.key, Plaintext=b"x", EncryptionContext=context)
+
+
+@probe("iam-kms-sign-conditions")
+def sign_conditions(account):
+    key = signing_key(account.client("kms"))
+    kms, _ = account.user_with("kms", {
+        "Effect": "Allow", "Action": "kms:Sign", "Resource": key,
+        "Condition": {"StringEquals": {"kms:MessageType": "DIGEST", "kms:SigningAlgorithm": "ECDSA_SHA_256"}},
+    })
+    kms.sign(KeyId=key, Message=DIGEST, **BY_DIGEST)
+    for other in ({"MessageType": "RAW"}, {"SigningAlgorithm": "ECDSA_SHA_384"}):
+        refused("AccessDeniedException", kms.sign, KeyId=key, Message=DIGEST, **{**BY_DIGEST, **other})
+    refused("AccessDeniedException", kms.sign, KeyId=key, Message=DIGEST, SigningAlgorithm="ECDSA_SHA_256")
+    refused("AccessDeniedException", kms.get_public_key, KeyId=key)
+    raw, _ = account.user_with("kms", {
+        "Effect": "Allow", "Action": "kms:Sign", "Resource": key, "Condition": {"StringEquals": {"kms:MessageType": "RAW"}},
+    })
+    raw.sign(KeyId=key, Message=DIGEST, SigningAlgorithm="ECDSA_SHA_256")
+
+
+@probe("iam-s3-list-prefix", "Policies: s3:prefix of a listing is a condition key, and absent where none is given")
+def list_prefix(account):
+    s3, _ = account.user_with("s3", {
+        "Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*",
+        "Condition": {"StringLike": {"s3:prefix": "v1/t/*/chain/*"}},
+    })
+    s3.list_objects_v2(Bucket=account.bucket, Prefix="v1/t/one/chain/")
+    for prefix in ("v1/t/one/points/", "v1/t/one/chain", ""):
+        refused("AccessDenied", s3.list_objects_v2, Bucket=account.bucket, Prefix=prefix)
+    refused("AccessDenied", s3.list_objects_v2, Bucket=account.bucket)
+
+
+@probe("iam-s3-missing-object")
+def missing_object(account):
+    account.client("s3").put_object(Bucket=account.bucket, Key="told/there", Body=b"x")
+    s3, _ = account.user_with("s3", {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}, {
+        "Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*", "Condition": {"StringLike": {"s3:prefix": "told/*"}},
+    })
+    s3.get_object(Bucket=account.bucket, Key="told/there")
+    refused("NoSuchKey", s3.get_object, Bucket=account.bucket, Key="told/missing")
+    refused("AccessDenied", s3.get_object, Bucket=account.bucket, Key="untold/missing")
 
 
 @probe("iam-s3-write-conditions")

@@ -6,11 +6,17 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 from botocore.exceptions import ClientError
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from probes import Differs, expect, probe, refused
 
 CONTEXT = {"app": "holdfast", "purpose": "content"}
 RACERS = 16
+BY_DIGEST = {"MessageType": "DIGEST", "SigningAlgorithm": "ECDSA_SHA_256"}
+DIGEST = hashlib.sha256(b"a link").digest()
 
 
 @probe("kms-authenticated-ciphertexts")
@@ -53,6 +59,52 @@ def disabled_key(account):
     refused("DisabledException", kms.generate_data_key, KeyId=key, KeySpec="AES_256")
     kms.enable_key(KeyId=key)
     kms.decrypt(CiphertextBlob=blob)
+
+
+@probe("kms-signature", "Sign: a digest's signature verifies with the public key alone, and for no other digest or key")
+def signature(account):
+    kms = account.client("kms")
+    key, other = (signing_key(kms) for _ in range(2))
+    signed = kms.sign(KeyId=key, Message=DIGEST, **BY_DIGEST)["Signature"]
+    expect(verifies(kms, key, DIGEST, signed), True, "the digest's own signature")
+    expect(verifies(kms, key, hashlib.sha256(b"another").digest(), signed), False, "the signature of another digest")
+    expect(verifies(kms, other, DIGEST, signed), False, "the signature by another key")
+    refused("ValidationException", kms.sign, KeyId=key, Message=DIGEST[:31], **BY_DIGEST)
+
+
+@probe("kms-signing-key-kind", "Sign, GetPublicKey: a symmetric key does neither, and P-256 signs by ECDSA_SHA_256 only")
+def signing_key_kind(account):
+    kms = account.client("kms")
+    # The emulator has a name of its own for the first refusal.
+    symmetric = "InvalidKeyUsageException|UnsupportedOperationException"
+    refused(symmetric, kms.sign, KeyId=account.key, Message=DIGEST, **BY_DIGEST)
+    refused("UnsupportedOperationException", kms.get_public_key, KeyId=account.key)
+    longer = {"MessageType": "RAW", "SigningAlgorithm": "ECDSA_SHA_384"}
+    refused("InvalidKeyUsageException", kms.sign, KeyId=signing_key(kms), Message=DIGEST, **longer)
+    told = kms.get_public_key(KeyId=signing_key(kms))
+    expect((told["KeySpec"], told["KeyUsage"]), ("ECC_NIST_P256", "SIGN_VERIFY"), "the kind of key")
+
+
+@probe("kms-disabled-signing-key", "Sign: a disabled key is DisabledException, until it is enabled again")
+def disabled_signing_key(account):
+    kms = account.client("kms")
+    key = signing_key(kms)
+    kms.disable_key(KeyId=key)
+    refused("DisabledException", kms.sign, KeyId=key, Message=DIGEST, **BY_DIGEST)
+    kms.enable_key(KeyId=key)
+    kms.sign(KeyId=key, Message=DIGEST, **BY_DIGEST)
+
+
+@probe("kms-disabled-public-key")
+def disabled_public_key(account):
+    kms = account.client("kms")
+    key = signing_key(kms)
+    kms.disable_key(KeyId=key)
+    refused("DisabledException", kms.get_public_key, KeyId=key)
+    kms.enable_key(KeyId=key)
+    kms.get_public_key(KeyId=key)
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    refused("KMSInvalidStateException|DisabledException", kms.get_public_key, KeyId=key)  # AWS documents both
 
 
 @probe("s3-checksum-mismatch", "PutObject: a body that is not what its SHA-256 says is BadDigest and not stored")
@@ -126,6 +178,21 @@ def transaction(account):
         raise Differs("the transaction was carried out")
     if "Item" in table.get_item(TableName=name, Key={"pk": {"S": "transaction-free"}}, ConsistentRead=True):
         raise Differs("half of the transaction was carried out")
+
+
+def signing_key(kms) -> str:
+    """The ARN of a new key like the vault's signing key."""
+    return kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+
+
+def verifies(kms, key: str, digest: bytes, signature: bytes) -> bool:
+    """Whether a signature is a key's over a digest, by its public half and without KMS."""
+    public = serialization.load_der_public_key(kms.get_public_key(KeyId=key)["PublicKey"])
+    try:
+        public.verify(signature, digest, ec.ECDSA(Prehashed(hashes.SHA256())))
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _winners(write, losing_codes: str) -> int:
