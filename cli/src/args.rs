@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 /// Looks after the backups of a multi-tenant platform: what there is, whether it would come back, and bringing it back.
 ///
 /// Credentials, profile and region are found as the AWS CLI finds them. Exit status: 0 done; 1 not done, the message says why;
-/// 2 wrong usage; 3 refused; 4 not found; 5 try again later.
+/// 2 wrong usage; 3 refused; 4 not found; 5 try again later; 6 something in the vault is damaged.
 #[derive(Debug, Parser)]
 #[command(name = "holdfast", version, max_term_width = 110)]
 pub(crate) struct Args {
@@ -42,7 +42,13 @@ pub(crate) enum Command {
         /// The tenant.
         #[arg(long)]
         tenant: String,
+        /// Stores everything anew, instead of sharing what the last recovery point has stored.
+        #[arg(long)]
+        full: bool,
     },
+    /// What the vault itself holds: the signed links of recovery points, and whether everything they need is there.
+    #[command(subcommand)]
+    Vault(Vault),
     /// Brings one tenant back, with another person's approval.
     #[command(subcommand)]
     Restore(Restore),
@@ -56,6 +62,40 @@ pub(crate) enum Command {
         /// An instant of that day, such as 2026-11-23T00:00:00Z; today if left out.
         #[arg(long)]
         day: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Vault {
+    /// The links of one tenant's chain, or the newest few of all.
+    Ls {
+        /// Only this tenant's, and all of them, the newest with their packs.
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Only this kind: database, media or configuration.
+        #[arg(long)]
+        kind: Option<String>,
+    },
+    /// One recovery point's link: what it needs, and whether its signature is the vault's. Succeeds only if it is.
+    Show {
+        /// The tenant.
+        #[arg(long)]
+        tenant: String,
+        /// The recovery point.
+        #[arg(long)]
+        point: String,
+    },
+    /// Follows the chain and looks for everything that recovery points need. Succeeds only if nothing is wrong.
+    Check {
+        /// The tenant.
+        #[arg(long)]
+        tenant: String,
+        /// Only this recovery point; otherwise the newest hundred, or with --read-data the newest of each kind.
+        #[arg(long)]
+        point: Option<String>,
+        /// Reads the data too, and waits for the outcome: of all of it `1/1`, of a seventh `1/7`, of the next `2/7` and so on.
+        #[arg(long, value_name = "N/T")]
+        read_data: Option<String>,
     },
 }
 

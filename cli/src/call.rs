@@ -9,8 +9,8 @@ use aws::{AwsError, Clients, SignedHttp};
 use serde_json::{Value, json};
 
 use crate::{
-    args::{Args, Command, Output, Restore, Retention},
-    show, watch,
+    args::{Args, Command, Output, Restore, Retention, Vault},
+    show, show_vault, watch,
 };
 
 /// Why a command was not done.
@@ -26,15 +26,19 @@ pub(crate) enum Failure {
     NoAnswer(String),
     /// It was done, and ended badly.
     NotProven(String),
+    /// It was done, and found something in the vault that is not what it must be.
+    Damaged(String),
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answered { code, message, .. } => write!(f, "{code}: {message}"),
-            Self::Usage(message) | Self::NotSigned(message) | Self::NoAnswer(message) | Self::NotProven(message) => {
-                f.write_str(message)
-            }
+            Self::Usage(message)
+            | Self::NotSigned(message)
+            | Self::NoAnswer(message)
+            | Self::NotProven(message)
+            | Self::Damaged(message) => f.write_str(message),
         }
     }
 }
@@ -48,6 +52,7 @@ impl Failure {
             Self::NoAnswer(_) => 5,
             answered if answered.is_passing() => 5,
             Self::Answered { .. } | Self::NotProven(_) => 1,
+            Self::Damaged(_) => 6,
         }
     }
 
@@ -97,7 +102,10 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         Command::Status => print(args, &operator.call("status", &json!({})).await?, show::status),
         Command::Tenants => print(args, &operator.call("tenants", &json!({})).await?, show::tenants),
         Command::Points { tenant } => print(args, &operator.call("points", &json!({ "tenant": tenant })).await?, show::points),
-        Command::Run { tenant } => print(args, &operator.call("run", &json!({ "tenant": tenant })).await?, show::run),
+        Command::Run { tenant, full } => {
+            print(args, &operator.call("run", &json!({ "tenant": tenant, "full": full })).await?, show::run)
+        }
+        Command::Vault(vault) => run_vault(args, &operator, vault).await,
         Command::Alerts => print(args, &operator.call("alerts", &json!({})).await?, show::alerts),
         Command::Audit { day } => print(args, &operator.call("audit", &json!({ "day": day })).await?, show::audit),
         Command::Retention(Retention::Plan { tenant, explain }) => {
@@ -106,6 +114,58 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         }
         Command::Restore(restore) => run_restore(args, &operator, restore).await,
     }
+}
+
+async fn run_vault(args: &Args, operator: &Operator, vault: &Vault) -> Result<(), Failure> {
+    match vault {
+        Vault::Ls { tenant, kind } => {
+            print(args, &operator.call("vault-list", &json!({ "tenant": tenant, "kind": kind })).await?, show_vault::links)
+        }
+        Vault::Show { tenant, point } => {
+            let shown = operator.call("vault-show", &json!({ "tenant": tenant, "point": point })).await?;
+            print(args, &shown, show_vault::link)?;
+            if shown["authentic"] == true {
+                return Ok(());
+            }
+            Err(Failure::Damaged(format!(
+                "the link of {point} is not authentic; restore from another recovery point of {tenant}"
+            )))
+        }
+        Vault::Check { tenant, point, read_data } => {
+            let body = json!({ "tenant": tenant, "point": point, "read_data": read_data });
+            let mut answer = operator.call("vault-check", &body).await?;
+            if read_data.is_some() {
+                answer["checks"] = watch::until_checked(operator, &answer).await?;
+                print(args, &answer, show_vault::read)?;
+                return read_outcome(&answer);
+            }
+            print(args, &answer, show_vault::check)?;
+            if answer["findings_count"] == 0 {
+                return Ok(());
+            }
+            let remedy = "back the tenant up now with `holdfast run --full`, then find out who changed the vault";
+            Err(Failure::Damaged(format!("{} things are wrong with {tenant}'s vault; {remedy}", answer["findings_count"])))
+        }
+    }
+}
+
+/// How checks of data ended: damage outweighs what could not be checked.
+fn read_outcome(answer: &Value) -> Result<(), Failure> {
+    let checks = answer["checks"].as_array().map_or(&[][..], Vec::as_slice);
+    let in_state = |state: &str| checks.iter().filter(|check| check["state"] == state).count();
+    let (sound, damaged) = (in_state("sound"), in_state("damaged"));
+    if damaged > 0 {
+        let remedy = "an alert was raised; back the tenant up now with `holdfast run --full`";
+        return Err(Failure::Damaged(format!("{damaged} of {} recovery points are damaged; {remedy}", checks.len())));
+    }
+    if sound < checks.len() {
+        return Err(Failure::NotProven(format!(
+            "{} of {} recovery points could not be checked",
+            checks.len() - sound,
+            checks.len()
+        )));
+    }
+    Ok(())
 }
 
 async fn run_restore(args: &Args, operator: &Operator, restore: &Restore) -> Result<(), Failure> {
@@ -179,4 +239,22 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(states: &[&str], expected: u8) {
+        let checks: Vec<Value> = states.iter().map(|state| json!({ "state": state })).collect();
+        let status = read_outcome(&json!({ "checks": checks })).map_or_else(|failure| failure.exit_code(), |()| 0);
+        assert_eq!(status, expected, "{states:?}");
+    }
+
+    #[test]
+    fn damage_has_an_exit_status_of_its_own_and_outweighs_what_could_not_be_checked() {
+        check(&["sound", "sound"], 0);
+        check(&["sound", "failed"], 1);
+        check(&["failed", "damaged", "sound"], 6);
+    }
 }

@@ -5,6 +5,7 @@
 mod args;
 mod call;
 mod show;
+mod show_vault;
 mod table;
 mod watch;
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::table::table;
 
 /// A field as a person reads it. Whatever it repeats cannot steer the terminal.
-fn cell(value: &Value) -> String {
+pub(crate) fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => plain(text),
@@ -15,15 +15,15 @@ fn cell(value: &Value) -> String {
 }
 
 /// A listing that says if it is not all there is.
-fn listing(answer: &Value, table: String, narrower: &str) -> String {
+pub(crate) fn listing(answer: &Value, table: String, narrower: &str) -> String {
     if answer["truncated"] == true { format!("{table}\n\nnote: this is not all there is; {narrower}") } else { table }
 }
 
-fn items<'a>(answer: &'a Value, field: &str) -> &'a [Value] {
+pub(crate) fn items<'a>(answer: &'a Value, field: &str) -> &'a [Value] {
     answer[field].as_array().map_or(&[], Vec::as_slice)
 }
 
-fn rows(values: &[Value], fields: &[&str]) -> Vec<Vec<String>> {
+pub(crate) fn rows(values: &[Value], fields: &[&str]) -> Vec<Vec<String>> {
     values.iter().map(|value| fields.iter().map(|field| cell(&value[*field])).collect()).collect()
 }
 
@@ -57,15 +57,27 @@ pub(crate) fn points(answer: &Value) -> String {
             let subject =
                 if point["tenant"].is_null() { format!("instance {}", cell(&point["instance"])) } else { cell(&point["tenant"]) };
             let mut row = vec![cell(&point["id"]), subject];
-            row.extend(["kind", "scheduled_time", "state", "proof", "rows", "stored_bytes"].map(|field| cell(&point[field])));
+            row.extend(["kind", "scheduled_time", "state", "proof"].map(|field| cell(&point[field])));
+            row.push(stored(point).to_owned());
+            row.extend(["rows", "stored_bytes"].map(|field| cell(&point[field])));
             row
         })
         .collect();
-    table(&["recovery point", "subject", "kind", "scheduled", "state", "proof", "rows", "stored bytes"], &rows)
+    table(&["recovery point", "subject", "kind", "scheduled", "state", "proof", "stored", "rows", "stored bytes"], &rows)
+}
+
+/// Whether an export stored everything anew, or what the one before it had not.
+fn stored(point: &Value) -> &'static str {
+    match point["full"].as_bool() {
+        Some(true) => "full",
+        Some(false) => "incremental",
+        None => "-",
+    }
 }
 
 pub(crate) fn run(answer: &Value) -> String {
-    format!("export of tenant {} started; see `holdfast points --tenant {0}`", cell(&answer["tenant"]))
+    let what = if answer["full"] == true { "full export" } else { "export" };
+    format!("{what} of tenant {} started; see `holdfast points --tenant {0}`", cell(&answer["tenant"]))
 }
 
 pub(crate) fn request(answer: &Value) -> String {

@@ -1,4 +1,4 @@
-//! Following a request. The function cannot call back, so this asks again every now and then.
+//! Following a request or a check. The function cannot call back, so this asks again every now and then.
 
 use std::{io::IsTerminal, time::Duration};
 
@@ -10,24 +10,74 @@ use crate::call::{Failure, Operator};
 /// How often it asks in a second, to count a time in askings.
 const ASKS_PER_S: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(1000 / ASKS_PER_S as u64);
+/// How long it follows a check, in seconds: as long as the state machine may try.
+const CHECK_AT_MOST_S: u32 = 2 * 3600;
 /// After a failure that may pass: what does not answer is not asked harder.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(2);
 
 /// Waits until a request waits for approval, or is past it.
 pub(crate) async fn until_previewed(operator: &Operator, request: &str) -> Result<Value, Failure> {
-    follow(operator, request, caps::FOLLOW_PREVIEW_AT_MOST_S, |state| !matches!(state, "requested" | "previewed")).await
+    follow(operator, &of_request(request, caps::FOLLOW_PREVIEW_AT_MOST_S), |state| !matches!(state, "requested" | "previewed"))
+        .await
 }
 
 /// Waits until a request has ended.
 pub(crate) async fn until_ended(operator: &Operator, request: &str) -> Result<Value, Failure> {
-    follow(operator, request, caps::FOLLOW_AT_MOST_S, |state| matches!(state, "proven" | "failed")).await
+    follow(operator, &of_request(request, caps::FOLLOW_AT_MOST_S), |state| matches!(state, "proven" | "failed")).await
 }
 
-async fn follow(operator: &Operator, request: &str, at_most_s: u32, reached: fn(&str) -> bool) -> Result<Value, Failure> {
+fn of_request(request: &str, at_most_s: u32) -> Followed {
+    Followed {
+        verb: "restore-status",
+        body: json!({ "request": request }),
+        name: request.to_owned(),
+        later: format!("look again later with `holdfast restore watch {request}`"),
+        passing: Failure::is_passing,
+        at_most_s,
+    }
+}
+
+/// Waits until checks that were started have ended, and gives them as they ended.
+pub(crate) async fn until_checked(operator: &Operator, started: &Value) -> Result<Value, Failure> {
+    let tenant = started["tenant"].as_str().unwrap_or_default();
+    let mut ended = Vec::new();
+    for check in started["checks"].as_array().into_iter().flatten() {
+        let point = check["point"].as_str().unwrap_or_default();
+        let followed = Followed {
+            verb: "vault-check-status",
+            body: json!({ "tenant": tenant, "point": point, "execution": check["execution"] }),
+            name: format!("check of {point}"),
+            later: format!(
+                "it goes on; if it finds something, `holdfast alerts` and `holdfast points --tenant {tenant}` will tell"
+            ),
+            // Step Functions may take a moment until it knows what it has started.
+            passing: |failure| failure.is_passing() || matches!(failure, Failure::Answered { status: 404, .. }),
+            at_most_s: CHECK_AT_MOST_S,
+        };
+        let mut status = follow(operator, &followed, |state| state != "running").await?;
+        status["kind"] = check["kind"].clone();
+        ended.push(status);
+    }
+    Ok(Value::Array(ended))
+}
+
+/// What is followed, and how to ask about it.
+struct Followed {
+    verb: &'static str,
+    body: Value,
+    name: String,
+    /// What a person can do who no longer waits.
+    later: String,
+    /// Which failures may pass.
+    passing: fn(&Failure) -> bool,
+    at_most_s: u32,
+}
+
+async fn follow(operator: &Operator, what: &Followed, reached: fn(&str) -> bool) -> Result<Value, Failure> {
     let mut shown = String::new();
-    let mut patience = Patience::default();
-    for _ in 0..at_most_s * ASKS_PER_S {
-        let answer = match operator.call("restore-status", &json!({ "request": request })).await {
+    let mut patience = Patience::for_those(what.passing);
+    for _ in 0..what.at_most_s * ASKS_PER_S {
+        let answer = match operator.call(what.verb, &what.body).await {
             Ok(answer) => answer,
             Err(failure) => {
                 patience.bear(failure)?;
@@ -35,10 +85,10 @@ async fn follow(operator: &Operator, request: &str, at_most_s: u32, reached: fn(
                 continue;
             }
         };
-        patience = Patience::default();
+        patience = Patience::for_those(what.passing);
         let state = answer["state"].as_str().unwrap_or_default();
         if std::io::stderr().is_terminal() && state != shown {
-            eprintln!("{request}: {}", plain(&state.replace('_', " ")));
+            eprintln!("{}: {}", what.name, plain(&state.replace('_', " ")));
         }
         if reached(state) {
             return Ok(answer);
@@ -46,22 +96,24 @@ async fn follow(operator: &Operator, request: &str, at_most_s: u32, reached: fn(
         state.clone_into(&mut shown);
         pause(PAUSE).await;
     }
-    Err(Failure::NoAnswer(format!(
-        "restore request {request} is still {shown}; look again later with `holdfast restore watch {request}`"
-    )))
+    Err(Failure::NoAnswer(format!("{} is still {shown}; {}", what.name, what.later)))
 }
 
-/// How many passing failures in a row were borne: the restore goes on meanwhile, so they are no reason to stop following it.
-#[derive(Debug, Default)]
+/// How many passing failures in a row were borne: the work goes on meanwhile, so they are no reason to stop following it.
 struct Patience {
+    passing: fn(&Failure) -> bool,
     failures: u32,
 }
 
 impl Patience {
+    fn for_those(passing: fn(&Failure) -> bool) -> Self {
+        Self { passing, failures: 0 }
+    }
+
     /// Bears a failure that may pass, a limited number of times in a row.
     fn bear(&mut self, failure: Failure) -> Result<(), Failure> {
         self.failures += 1;
-        if failure.is_passing() && self.failures < caps::FOLLOW_FAILURES_MAX { Ok(()) } else { Err(failure) }
+        if (self.passing)(&failure) && self.failures < caps::FOLLOW_FAILURES_MAX { Ok(()) } else { Err(failure) }
     }
 }
 
@@ -80,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_short_outage_is_borne_and_a_long_one_is_not() {
-        let mut patience = Patience::default();
+        let mut patience = Patience::for_those(Failure::is_passing);
         for n in 1..caps::FOLLOW_FAILURES_MAX {
             let failure = if n % 2 == 0 { answered(503) } else { Failure::NoAnswer("m".into()) };
             patience.bear(failure).unwrap();
@@ -91,7 +143,7 @@ mod tests {
     #[test]
     fn what_will_not_pass_ends_it_at_once() {
         for failure in [answered(400), answered(403), answered(404), answered(500), Failure::NotSigned("m".into())] {
-            assert!(Patience::default().bear(failure).is_err());
+            assert!(Patience::for_those(Failure::is_passing).bear(failure).is_err());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Full exports of tenants: rows and definitions, media metadata, configuration metadata.
+//! Exports of tenants: rows and definitions, media metadata, configuration metadata.
 //!
 //! A tick plans one item per due tenant and kind. Each item is its own slot with its own recovery point, so a tenant that
 //! fails harms no other, and a second delivery finds what the first one made.
@@ -30,6 +30,9 @@ use crate::{
 struct ManualRun {
     tenant: TenantId,
     requested_at: Timestamp,
+    /// Whether to store everything anew.
+    #[serde(default)]
+    full: bool,
 }
 
 /// Serves one event.
@@ -53,7 +56,7 @@ pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invoc
             }
             let register = services.register(&plan).await?;
             let tenant = register.tenant(&run.tenant).ok_or_else(|| unknown(&run.tenant))?;
-            (plan_items::of_tenant(&plan, tenant, Slot::MANUAL, run.requested_at), true)
+            (plan_items::of_tenant(&plan, tenant, Slot::MANUAL, run.requested_at, run.full), true)
         }
         other => return Err(other.refused("export", "a tick or an item").into()),
     };

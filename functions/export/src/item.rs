@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use catalog::{Held, Taken};
 use domain::{
-    Coded, ErrorCode, ErrorReport, RecoveryPointId, caps,
+    Coded, ErrorCode, ErrorReport, RecoveryPointId, VaultTenantId, caps,
     plan::Plan,
     point::{Content, Kind},
     register::Tenant,
@@ -13,15 +13,16 @@ use domain::{
 use jiff::Timestamp;
 use runtime::{
     Deadline,
-    services::{REGISTER_FACT, Services},
+    services::{REGISTER_FACT, Services, point_ref},
 };
 use serde_json::{Value, json};
 use sources::{
     configuration::{self, Setting},
-    media, postgres,
+    media,
+    postgres::{self, Exported, Turn},
 };
 use tracing::Instrument;
-use vault::{PointWriter, Written};
+use vault::{Parent, PointWriter, Progress, Written};
 
 /// What an invocation keeps back to record what it did.
 const RESERVE: Duration = Duration::from_millis(caps::DEADLINE_RESERVE_MS);
@@ -35,6 +36,8 @@ pub(crate) struct Item {
     pub(crate) kind: Kind,
     pub(crate) rule: String,
     pub(crate) scheduled_time: Timestamp,
+    /// Whether to store everything anew, even what an earlier recovery point has.
+    pub(crate) full: bool,
 }
 
 /// What became of an item.
@@ -46,6 +49,39 @@ pub(crate) enum Made {
     Already,
 }
 
+/// What filling a slot came to.
+enum Filled {
+    /// It can be published.
+    Whole(Content),
+    /// The next run goes on; the chunks are shared with this recovery point.
+    Paused(Option<RecoveryPointId>),
+}
+
+/// The time that an item has in this invocation.
+struct Time<'a> {
+    deadline: &'a Deadline,
+    /// All of it.
+    budget: Duration,
+    /// The part kept for storing what was read.
+    closing: Duration,
+}
+
+impl<'a> Time<'a> {
+    fn of(deadline: &'a Deadline) -> Self {
+        let budget = deadline.remaining().saturating_sub(RESERVE);
+        Self { deadline, budget, closing: budget / 5 }
+    }
+
+    /// Whether to read no further: in a whole invocation of 15 minutes after some 11.
+    fn is_up(&self) -> bool {
+        self.deadline.remaining() <= RESERVE + self.closing
+    }
+
+    fn was_enough(&self) -> bool {
+        self.budget >= ENOUGH
+    }
+}
+
 impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} export of tenant {}", self.kind.name(), self.tenant.id)
@@ -55,6 +91,24 @@ impl fmt::Display for Item {
 impl Item {
     /// Makes the recovery point of this item's slot, unless it is there.
     pub(crate) async fn run(&self, services: &Services, plan: &Plan, deadline: &Deadline) -> Result<Made, ErrorReport> {
+        let (went_on, outcome) = self.attempt(services, plan, deadline).await?;
+        match outcome {
+            // The slot no longer names what the earlier run left.
+            Err(report) if went_on && report.code == ErrorCode::NotAuthentic => {
+                tracing::warn!("the {self} begins anew: what an earlier run left cannot be used: {}", report.message);
+                self.attempt(services, plan, deadline).await?.1
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// One run. Also says whether it had something to go on from.
+    async fn attempt(
+        &self,
+        services: &Services,
+        plan: &Plan,
+        deadline: &Deadline,
+    ) -> Result<(bool, Result<Made, ErrorReport>), ErrorReport> {
         let slot = Slot {
             rule: self.rule.clone(),
             scheduled_time: self.scheduled_time,
@@ -63,50 +117,67 @@ impl Item {
         };
         let held = match services.catalog.take_slot(&slot, services.fresh.run_id(), services.clock.now()).await? {
             Taken::Held(held) => held,
-            Taken::Done(_) => return Ok(Made::Already),
+            Taken::Done(_) => return Ok((false, Ok(Made::Already))),
         };
         let span = tracing::info_span!(
             "export", tenant.id = %self.tenant.id, run.id = %held.value.run, recovery_point.id = %held.value.id, kind = self.kind.name()
         );
-        self.fill(services, plan, &held, deadline).instrument(span).await
+        let outcome = self.fill(services, plan, &held, deadline).instrument(span).await;
+        Ok((held.value.unfinished.is_some(), outcome))
     }
 
     async fn fill(&self, services: &Services, plan: &Plan, held: &Held, deadline: &Deadline) -> Result<Made, ErrorReport> {
         let started_at = services.clock.now();
-        let budget = deadline.remaining().saturating_sub(RESERVE);
-        let written = tokio::time::timeout(budget, Box::pin(self.write(services, plan, held))).await;
-        match written.unwrap_or_else(|_| Err(out_of_time(budget))) {
-            Ok(content) => {
+        let time = Time::of(deadline);
+        let written = tokio::time::timeout(time.budget, Box::pin(self.write(services, plan, held, &time))).await;
+        let (report, recorded) = match written.unwrap_or_else(|_| Err(out_of_time(time.budget))) {
+            Ok(Filled::Whole(content)) => {
                 let point = services.catalog.publish(held, content, services.clock.now()).await?;
                 tracing::info!(elapsed_ms = services.ms_since(started_at), "published");
-                Ok(Made::New(point.id))
+                return Ok(Made::New(point.id));
+            }
+            Ok(Filled::Paused(parent)) => {
+                let report = to_be_continued(&time);
+                tracing::info!(elapsed_ms = services.ms_since(started_at), "{}", report.message);
+                let recorded = services.catalog.suspend(held, parent, &report, services.clock.now()).await;
+                (report, recorded)
             }
             Err(report) => {
                 tracing::error!(error.code = report.code.name(), "{}", report.message);
-                match services.catalog.fail(held, &report, services.clock.now()).await {
-                    // An heir has the slot: its outcome counts, not ours.
-                    Err(error) if error.code() == ErrorCode::Fenced => {}
-                    Err(error) => {
-                        tracing::warn!(%error, "the failure could not be recorded; the slot stays running until it is retried")
-                    }
-                    Ok(()) => {}
-                }
-                Err(report)
+                let recorded = services.catalog.fail(held, &report, services.clock.now()).await;
+                (report, recorded)
             }
+        };
+        match recorded {
+            // An heir has the slot: its outcome counts, not ours.
+            Err(error) if error.code() == ErrorCode::Fenced => {}
+            Err(error) => tracing::warn!(%error, "the failure could not be recorded; the slot stays running until it is retried"),
+            Ok(()) => {}
         }
+        Err(report)
     }
 
-    async fn write(&self, services: &Services, plan: &Plan, held: &Held) -> Result<Content, ErrorReport> {
+    async fn write(&self, services: &Services, plan: &Plan, held: &Held, time: &Time<'_>) -> Result<Filled, ErrorReport> {
         let vault_tenant = services.tenant(&self.tenant.id).await?.vault_tenant;
-        let mut writer = services.vault.begin(vault_tenant, held.value.id, held.value.run).await?;
+        let (writer, parent) = self.begin(services, held, vault_tenant).await?;
         let mut facts = match self.kind {
             Kind::Database => {
+                let earlier = earlier(services, held, vault_tenant, parent).await?;
+                let turn = Turn { until: &|| time.is_up(), earlier: earlier.as_ref() };
                 let (endpoint, scope) = services.live(plan, &self.tenant).await?;
-                let exported = postgres::export(&endpoint, &services.tools(), &scope, &mut writer).await;
-                exported.map_err(|error| located(plan, &self.tenant, error.into()))?.encode()?
+                let exported = postgres::export_for(&endpoint, &services.tools(), &scope, &writer, turn).await;
+                match exported.map_err(|error| located(plan, &self.tenant, error.into()))? {
+                    Exported::Whole(facts) => facts.encode()?,
+                    // What the run before had read is of no use, and this one's would not be either.
+                    Exported::Paused(paused) if paused.began_anew && time.was_enough() => return Err(out_of_time(time.budget)),
+                    Exported::Paused(paused) => {
+                        writer.suspend(paused.account).await?;
+                        return Ok(Filled::Paused(parent));
+                    }
+                }
             }
-            Kind::Media => self.write_media(services, plan, &mut writer).await?,
-            Kind::Configuration => self.write_configuration(services, plan, &mut writer).await?,
+            Kind::Media => self.write_media(services, plan, &writer).await?,
+            Kind::Configuration => self.write_configuration(services, plan, &writer).await?,
             Kind::Snapshot => {
                 let message = "snapshots are made by the snapshot function, not by export".to_owned();
                 return Err(ErrorReport::new(ErrorCode::MalformedEvent, message));
@@ -114,10 +185,39 @@ impl Item {
         };
         facts[REGISTER_FACT] = json!(self.tenant);
         let written = writer.finish(facts, services.clock.now()).await?;
-        Ok(content(vault_tenant, written))
+        let reused = written.chunks_reused;
+        tracing::info!(chunks = written.chunks, reused, stored_bytes = written.stored_bytes, packs = written.packs, "written");
+        Ok(Filled::Whole(content(vault_tenant, written, parent)))
     }
 
-    async fn write_media(&self, services: &Services, plan: &Plan, writer: &mut PointWriter) -> Result<Value, ErrorReport> {
+    /// Begins on the recovery point before it, if there is one that can be built on.
+    async fn begin(
+        &self,
+        services: &Services,
+        held: &Held,
+        vault_tenant: VaultTenantId,
+    ) -> Result<(PointWriter, Option<RecoveryPointId>), ErrorReport> {
+        let (point, run) = (held.value.id, held.value.run);
+        let subject = Subject::Tenant(self.tenant.id.clone());
+        let before = if self.full { None } else { services.catalog.to_build_on(&subject, self.kind).await? };
+        // After the tenant's opaque name changed, the old chunks are another tenant's.
+        let before =
+            before.and_then(|before| Some((before.id, point_ref(&before).ok()?))).filter(|(_, (of, _))| *of == vault_tenant);
+        if let Some((id, (_, reference))) = before {
+            let parent = Parent { point: id, reference };
+            match services.vault.begin(vault_tenant, point, run, Some(&parent)).await {
+                Ok(writer) => return Ok((writer, Some(id))),
+                // Verify tells of it. The tenant needs a backup all the more, and one that shares nothing with what is damaged.
+                Err(error) if error.code() == ErrorCode::NotAuthentic => {
+                    tracing::warn!(%error, parent = %id, "nothing of the recovery point before can be used; everything is stored anew");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok((services.vault.begin(vault_tenant, point, run, None).await?, None))
+    }
+
+    async fn write_media(&self, services: &Services, plan: &Plan, writer: &PointWriter) -> Result<Value, ErrorReport> {
         let media = plan.media.as_ref().ok_or_else(|| not_in_plan("media"))?;
         let prefix = media.prefix.replace("{tenant}", self.tenant.id.as_str());
         let versions = services.clients.media(&media.bucket).versions(&prefix).await?;
@@ -125,12 +225,7 @@ impl Item {
         Ok(json!({ "bucket": media.bucket, "prefix": prefix }))
     }
 
-    async fn write_configuration(
-        &self,
-        services: &Services,
-        plan: &Plan,
-        writer: &mut PointWriter,
-    ) -> Result<Value, ErrorReport> {
+    async fn write_configuration(&self, services: &Services, plan: &Plan, writer: &PointWriter) -> Result<Value, ErrorReport> {
         let scope = plan.configuration.as_ref().ok_or_else(|| not_in_plan("configuration"))?;
         let parameters = scope.parameters.replace("{tenant}", self.tenant.id.as_str());
         let secrets = scope.secrets.replace("{tenant}", self.tenant.id.as_str());
@@ -141,15 +236,49 @@ impl Item {
     }
 }
 
-fn content(vault_tenant: domain::VaultTenantId, written: Written) -> Content {
+fn content(vault_tenant: VaultTenantId, written: Written, parent: Option<RecoveryPointId>) -> Content {
     Content::Export {
         vault_tenant,
-        manifest_key: written.manifest.key,
-        manifest_sha256: written.manifest.sha256,
+        sequence: written.point.sequence,
+        link_sha256: written.point.link_sha256,
+        parent,
         rows: written.rows,
         plaintext_bytes: written.plaintext_bytes,
         stored_bytes: written.stored_bytes,
     }
+}
+
+/// What an earlier run of the slot left, if it can be gone on from.
+async fn earlier(
+    services: &Services,
+    held: &Held,
+    vault_tenant: VaultTenantId,
+    parent: Option<RecoveryPointId>,
+) -> Result<Option<Progress>, ErrorReport> {
+    let Some(left) = &held.value.unfinished else { return Ok(None) };
+    if left.parent.is_some() && left.parent != parent {
+        tracing::warn!(run = %left.run, "it shares chunks with a recovery point that is not built on any more; everything is read anew");
+        return Ok(None);
+    }
+    match services.vault.progress(vault_tenant, held.value.id, left.run).await {
+        Ok(None) => tracing::warn!(run = %left.run, "what the run left is not in the vault; everything is read anew"),
+        Ok(found) => return Ok(found),
+        Err(error) if error.code() == ErrorCode::NotAuthentic => {
+            tracing::warn!(%error, run = %left.run, "what the run left cannot be used; everything is read anew");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(None)
+}
+
+fn to_be_continued(time: &Time<'_>) -> ErrorReport {
+    let seconds = (time.budget - time.closing).as_secs();
+    ErrorReport::new(
+        ErrorCode::DeadlineNear,
+        format!(
+            "it was stopped after {seconds} s of reading; the next invocation goes on from there if nothing is written to the source until then"
+        ),
+    )
 }
 
 /// A whole invocation that was not enough will not be enough the next time; what was begun late may well fit then.
@@ -162,7 +291,8 @@ fn out_of_time(budget: Duration) -> ErrorReport {
         );
     }
     let message = format!(
-        "it did not finish within {seconds} s, all that an invocation has; give the function more memory, or the tenant a place of its own"
+        "it did not finish within {seconds} s, all that an invocation has, and could not be gone on from, as only a source that nobody writes to can; \
+         give the function more memory, or the tenant a place of its own"
     );
     ErrorReport::new(ErrorCode::SourceRefused, message)
 }
@@ -180,4 +310,32 @@ fn located(plan: &Plan, tenant: &Tenant, report: ErrorReport) -> ErrorReport {
 
 fn not_in_plan(what: &str) -> ErrorReport {
     ErrorReport::new(ErrorCode::PlanInvalid, format!("the backup plan has no `{what}`, so there is none to export"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use runtime::clock::FixedClock;
+
+    use super::*;
+
+    /// Seconds left at which reading stops, in an item begun with so many.
+    fn stops_at(begun_with: u32) -> u32 {
+        let start: Timestamp = "2026-11-23T02:00:00Z".parse().unwrap();
+        let clock = Arc::new(FixedClock::at(start));
+        let end = start + Duration::from_secs(begun_with.into());
+        let deadline = Deadline::at(end, Arc::<FixedClock>::clone(&clock));
+        let time = Time::of(&deadline);
+        let stops = |left: &u32| {
+            clock.set(end - Duration::from_secs((*left).into()));
+            time.is_up()
+        };
+        (0..=begun_with).rev().find(stops).unwrap()
+    }
+
+    #[test]
+    fn reading_stops_while_there_is_time_to_store_what_was_read() {
+        assert_eq!([900, 660, 110, 61].map(stops_at), [228, 180, 70, 60]);
+    }
 }

@@ -109,7 +109,11 @@ fn shown(point: &RecoveryPoint) -> Value {
     }
     match &point.state {
         domain::point::State::Failed { code, message, .. } => shown["error"] = json!({ "code": code, "message": message }),
-        domain::point::State::Available { content: Content::Export { rows, plaintext_bytes, stored_bytes, .. }, .. } => {
+        domain::point::State::Available {
+            content: Content::Export { rows, plaintext_bytes, stored_bytes, parent, .. }, ..
+        } => {
+            shown["full"] = json!(parent.is_none());
+            shown["parent"] = json!(parent);
             shown["rows"] = json!(rows);
             shown["plaintext_bytes"] = json!(plaintext_bytes);
             shown["stored_bytes"] = json!(stored_bytes);

@@ -1,6 +1,8 @@
 //! The `operator` function's process: it makes the services once and hands every event to the handler.
 
+mod checks;
 mod handler;
+mod links;
 mod look;
 mod restores;
 mod retention_plan;

@@ -46,7 +46,7 @@ impl Work {
     /// What an approval is bound to besides the live data: the recovery point's very bytes.
     pub(crate) fn content_id(&self) -> &str {
         match self.point.content() {
-            Some(Content::Export { manifest_sha256, .. }) => manifest_sha256,
+            Some(Content::Export { link_sha256, .. }) => link_sha256,
             Some(Content::Snapshot { arn, .. }) => arn,
             None => "",
         }

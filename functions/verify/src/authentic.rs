@@ -8,9 +8,10 @@ use domain::{
     point::{Kind, Proof, RecoveryPoint},
     register::Tenant,
 };
-use runtime::services::{Said, Services, first_few, manifest_ref};
+use runtime::services::{Said, Services, first_few, point_ref};
+use vault::{CheckReport, Share};
 
-/// Re-reads every byte of a recovery point; records and alerts what is wrong. Whether it is sound.
+/// Re-reads a recovery point, all of it or a share of its chunks; records and alerts what is wrong.
 ///
 /// # Errors
 /// Only if the check could not be done, which says nothing about the recovery point.
@@ -19,25 +20,38 @@ pub(crate) async fn check(
     plan: &Plan,
     tenant: &Tenant,
     point: &Versioned<RecoveryPoint>,
-) -> Result<bool, ErrorReport> {
-    let (vault_tenant, reference) = manifest_ref(&point.value)?;
-    let report = services.vault.check(vault_tenant, point.value.id, &reference).await?;
+    share: Share,
+) -> Result<CheckReport, ErrorReport> {
+    let (vault_tenant, reference) = point_ref(&point.value)?;
+    let report = services.vault.check(vault_tenant, point.value.id, &reference, share).await?;
     tracing::info!(
-        tenant.id = %tenant.id, recovery_point.id = %point.value.id, chunks = report.chunks, plaintext_bytes = report.plaintext_bytes,
-        findings = report.findings.len(), "read back"
+        tenant.id = %tenant.id, recovery_point.id = %point.value.id, %share, chunks = report.chunks, chunks_read = report.chunks_read,
+        plaintext_bytes = report.plaintext_bytes, findings = report.findings.len(), "read back"
     );
-    if report.is_clean() {
-        // What a restore test refuted is bad although its bytes are sound; only another test can take that back.
-        let refuted_by_test = point.value.kind == Kind::Database && matches!(point.value.proof, Proof::Refuted { .. });
-        if refuted_by_test {
-            return Ok(true);
-        }
+    if !report.is_clean() {
+        refute(services, plan, tenant, point, lines(&report)).await?;
+    } else if takes_back(&point.value, share) {
         services.all_clear(AlertClass::BackupBad, &point.value.id.to_string()).await?;
-        return Ok(true);
     }
-    let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
-    refute(services, plan, tenant, point, findings).await?;
-    Ok(false)
+    Ok(report)
+}
+
+/// Whether a check without findings ends what was said against a recovery point.
+///
+/// A share says nothing of the chunks outside it. And what a restore test refuted is bad although its bytes are sound; only another
+/// test can take that back.
+fn takes_back(point: &RecoveryPoint, share: Share) -> bool {
+    let refuted_by_test = point.kind == Kind::Database && matches!(point.proof, Proof::Refuted { .. });
+    share == Share::ALL && !refuted_by_test
+}
+
+/// The findings of a check, each as a line.
+pub(crate) fn lines(report: &CheckReport) -> Vec<String> {
+    let mut lines: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    if report.findings_left_off > 0 {
+        lines.push(format!("{} more", report.findings_left_off));
+    }
+    lines
 }
 
 /// Pages that a recovery point did not load in a restore test. It is not refuted: whose fault it is, a person has to find out.
@@ -78,4 +92,43 @@ pub(crate) async fn refute(
     };
     services.catalog.judge(point, Proof::Refuted { at: services.clock.now(), findings }).await?;
     services.raise(plan, AlertClass::BackupBad, &id.to_string(), said).await
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::slot::{Slot, Subject};
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn point(kind: Kind, proof: Proof) -> RecoveryPoint {
+        let at: Timestamp = "2026-11-23T02:15:00Z".parse().unwrap();
+        let subject = Subject::Tenant("acme".parse().unwrap());
+        let slot = Slot { rule: "daily".into(), scheduled_time: at, subject, kind };
+        let run = "run_00000000-0000-0000-0000-000000000001".parse().unwrap();
+        RecoveryPoint { proof, ..RecoveryPoint::begin(&slot, run, at) }
+    }
+
+    #[test]
+    fn only_a_check_of_everything_takes_back_what_was_said_and_never_what_a_restore_test_said() {
+        let refuted = || Proof::Refuted { at: Timestamp::UNIX_EPOCH, findings: vec!["f".into()] };
+        let half: Share = "1/2".parse().unwrap();
+        for (kind, proof, share, expected) in [
+            (Kind::Database, Proof::Unproven, Share::ALL, true),
+            (Kind::Database, refuted(), Share::ALL, false),
+            (Kind::Media, refuted(), Share::ALL, true),
+            (Kind::Database, Proof::Unproven, half, false),
+            (Kind::Media, refuted(), half, false),
+        ] {
+            assert_eq!(takes_back(&point(kind, proof.clone()), share), expected, "{kind:?} {proof:?} {share}");
+        }
+    }
+
+    #[test]
+    fn findings_beyond_those_listed_are_told_as_a_number() {
+        let mut report = CheckReport::default();
+        assert_eq!(lines(&report), Vec::<String>::new());
+        report.findings_left_off = 7;
+        assert_eq!(lines(&report), ["7 more"]);
+    }
 }

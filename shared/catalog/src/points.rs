@@ -125,6 +125,23 @@ impl Catalog {
         Ok(())
     }
 
+    /// Records that a run had to stop, and that the next one may go on from what it left. `parent` is the recovery point whose stored
+    /// chunks it shares.
+    ///
+    /// # Errors
+    /// [`TableError::Conflict`] if another run took the slot meanwhile.
+    pub async fn suspend(
+        &self,
+        held: &Held,
+        parent: Option<RecoveryPointId>,
+        report: &ErrorReport,
+        now: Timestamp,
+    ) -> Result<(), PointError> {
+        let suspended = held.value.clone().suspend(parent, report, now)?;
+        self.update(held, suspended).await?;
+        Ok(())
+    }
+
     /// Records what a verification found about a recovery point.
     ///
     /// # Errors
@@ -163,6 +180,21 @@ impl Catalog {
     /// If the table fails.
     pub async fn newest_usable(&self, subject: &Subject, kind: Kind) -> Result<Option<Versioned<RecoveryPoint>>, TableError> {
         self.newest(subject, kind, RecoveryPoint::is_usable).await
+    }
+
+    /// The recovery point whose stored chunks the next one may share: the newest available, unless one that may share chunks with it
+    /// was found to be bad. What is begun after that is stored anew.
+    ///
+    /// # Errors
+    /// If the table fails.
+    pub async fn to_build_on(&self, subject: &Subject, kind: Kind) -> Result<Option<RecoveryPoint>, TableError> {
+        let points = self.points(subject, Some(kind), domain::caps::LISTED_POINTS_MAX).await?;
+        let mut points: Vec<RecoveryPoint> = points.into_iter().map(|point| point.value).collect();
+        let newest = points.iter().position(|point| point.content().is_some()).map(|newest| points.swap_remove(newest));
+        let refuted_since = |newest: &RecoveryPoint| {
+            points.iter().chain([newest]).any(|point| matches!(point.proof, Proof::Refuted { at, .. } if at >= newest.started_at))
+        };
+        Ok(newest.filter(|newest| !refuted_since(newest)))
     }
 
     async fn newest(
@@ -231,8 +263,9 @@ mod tests {
     fn content() -> Content {
         Content::Export {
             vault_tenant: "vt_00000000-0000-0000-0000-000000000001".parse().unwrap(),
-            manifest_key: "k".into(),
-            manifest_sha256: "s".into(),
+            sequence: 1,
+            link_sha256: "s".into(),
+            parent: None,
             rows: 1,
             plaintext_bytes: 1,
             stored_bytes: 1,
@@ -284,6 +317,18 @@ mod tests {
         catalog.publish(&held, content(), at(NOW)).await.unwrap();
         let newest = catalog.newest_available(&slot(SLOT).subject, Kind::Database).await.unwrap();
         assert_eq!(newest.unwrap().value.run, run(2));
+    }
+
+    #[tokio::test]
+    async fn the_next_run_finds_what_the_last_one_left() {
+        let catalog = catalog();
+        let held = hold(&catalog, run(1)).await;
+        catalog.suspend(&held, None, &ErrorReport::new(ErrorCode::DeadlineNear, "m"), at(NOW)).await.unwrap();
+        let dies = hold(&catalog, run(2)).await;
+        assert_eq!(dies.value.unfinished.as_ref().unwrap().run, run(1));
+        let next = hold(&catalog, run(3)).await;
+        assert_eq!((next.value.unfinished.as_ref().unwrap().run, next.value.attempts), (run(1), 3));
+        assert_eq!(catalog.publish(&next, content(), at(NOW)).await.unwrap().unfinished, None);
     }
 
     #[tokio::test]

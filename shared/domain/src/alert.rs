@@ -39,6 +39,8 @@ pub enum AlertClass {
     RunFailed,
     /// A recovery point's content is not what it must be.
     BackupBad,
+    /// A tenant's chain of recovery points has a gap, or holds something that the vault did not sign.
+    ChainBroken,
     /// A restore test could not be carried out.
     EnvironmentBad,
     /// The tenant register, or a row of it, could not be read.
@@ -61,6 +63,7 @@ impl AlertClass {
             Self::MissedSlot => "missed_slot",
             Self::RunFailed => "run_failed",
             Self::BackupBad => "backup_bad",
+            Self::ChainBroken => "chain_broken",
             Self::EnvironmentBad => "environment_bad",
             Self::RegisterBad => "register_bad",
             Self::RetentionCapped => "retention_capped",
@@ -82,7 +85,12 @@ impl AlertClass {
         match self {
             Self::RestoreProven => Severity::Info,
             Self::EnvironmentBad | Self::RestoreAwaitsApproval | Self::RetentionCapped => Severity::Warning,
-            Self::MissedSlot | Self::RunFailed | Self::BackupBad | Self::RegisterBad | Self::RestoreFailed => Severity::Critical,
+            Self::MissedSlot
+            | Self::RunFailed
+            | Self::BackupBad
+            | Self::ChainBroken
+            | Self::RegisterBad
+            | Self::RestoreFailed => Severity::Critical,
         }
     }
 }

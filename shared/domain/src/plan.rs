@@ -130,7 +130,7 @@ pub struct Exclusion {
 pub enum RuleKind {
     /// Snapshots of every instance in the plan.
     Snapshot,
-    /// Full exports of tenants.
+    /// Exports of tenants.
     Export,
 }
 
@@ -145,6 +145,10 @@ pub struct Rule {
     /// The criticality classes of the tenants it exports; unused for snapshots.
     #[serde(default)]
     pub classes: Vec<String>,
+    /// Whether its exports store everything anew. Otherwise they store what the last export did not: every recovery point is complete
+    /// either way, and shares stored bytes with others in the second.
+    #[serde(default)]
+    pub full: bool,
     /// When it is due.
     pub schedule: Schedule,
     /// The most data, in minutes, that may be lost.

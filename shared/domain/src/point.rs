@@ -48,15 +48,18 @@ pub enum Content {
     Export {
         /// The tenant's opaque name there.
         vault_tenant: VaultTenantId,
-        /// The manifest's key in the vault bucket.
-        manifest_key: String,
-        /// SHA-256 of the manifest object, in hex.
-        manifest_sha256: String,
+        /// The place of its link in the tenant's chain.
+        sequence: u64,
+        /// SHA-256 of that link, in hex.
+        link_sha256: String,
+        /// The recovery point whose stored chunks it shares. It is complete without that one's record all the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<RecoveryPointId>,
         /// Rows, or records of metadata.
         rows: u64,
         /// Bytes before compression.
         plaintext_bytes: u64,
-        /// Bytes in the vault.
+        /// Bytes that it added to the vault.
         stored_bytes: u64,
     },
     /// A snapshot kept by RDS.
@@ -162,6 +165,16 @@ pub struct Hold {
     pub placed_at: Timestamp,
 }
 
+/// What a run that had to stop left in the vault for the next one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfinished {
+    /// The run.
+    pub run: RunId,
+    /// The recovery point whose stored chunks it shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<RecoveryPointId>,
+}
+
 /// A recovery point, or the attempt to make one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecoveryPoint {
@@ -184,6 +197,9 @@ pub struct RecoveryPoint {
     /// How far it has come.
     #[serde(flatten)]
     pub state: State,
+    /// What the next run may go on from. It outlives runs that end without leaving more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<Unfinished>,
     /// Whether it is known to come back.
     pub proof: Proof,
     /// Why it must be kept, if it must.
@@ -220,6 +236,7 @@ impl RecoveryPoint {
             attempts: 1,
             started_at: now,
             state: State::Running,
+            unfinished: None,
             proof: Proof::Unproven,
             holds: Vec::new(),
         }
@@ -244,12 +261,12 @@ impl RecoveryPoint {
     /// Unless a run is working on it.
     pub fn publish(self, content: Content, now: Timestamp) -> Result<Self, IllegalTransition> {
         match self.state {
-            State::Running => Ok(Self { state: State::Available { at: now, content }, ..self }),
+            State::Running => Ok(Self { state: State::Available { at: now, content }, unfinished: None, ..self }),
             _ => Err(self.illegal("published")),
         }
     }
 
-    /// The run gave up.
+    /// The run gave up. What an earlier one left stays, unless something stored proved damaged: that may be part of it.
     ///
     /// # Errors
     /// Unless a run is working on it.
@@ -257,10 +274,25 @@ impl RecoveryPoint {
         match self.state {
             State::Running => {
                 let state = State::Failed { at: now, code: error.code.name().to_owned(), message: error.message.clone() };
-                Ok(Self { state, ..self })
+                let unfinished = self.unfinished.filter(|_| error.code != ErrorCode::NotAuthentic);
+                Ok(Self { state, unfinished, ..self })
             }
             _ => Err(self.illegal("failed")),
         }
+    }
+
+    /// The run had to stop, and left what it has done to the next one.
+    ///
+    /// # Errors
+    /// Unless a run is working on it.
+    pub fn suspend(
+        self,
+        parent: Option<RecoveryPointId>,
+        report: &ErrorReport,
+        now: Timestamp,
+    ) -> Result<Self, IllegalTransition> {
+        let unfinished = Some(Unfinished { run: self.run, parent });
+        Ok(Self { unfinished, ..self.fail(report, now)? })
     }
 
     /// Retention lets it go.
@@ -334,8 +366,9 @@ mod tests {
     fn content() -> Content {
         Content::Export {
             vault_tenant: VaultTenantId::from_uuid(Uuid::from_u128(9)),
-            manifest_key: "k".into(),
-            manifest_sha256: "00".into(),
+            sequence: 1,
+            link_sha256: "00".into(),
+            parent: None,
             rows: 1,
             plaintext_bytes: 2,
             stored_bytes: 3,
@@ -364,6 +397,25 @@ mod tests {
         assert!(available.clone().retry(run(2), now()).is_err());
         assert!(available.clone().publish(content(), now()).is_err());
         assert!(available.expire(now()).unwrap().retry(run(2), now()).is_err());
+    }
+
+    #[test]
+    fn what_a_run_left_serves_the_next_ones_until_it_is_published_or_damaged() {
+        let near = ErrorReport::new(ErrorCode::DeadlineNear, "m");
+        let parent = Some(running().id);
+        let stopped = running().suspend(parent, &near, now()).unwrap();
+        let left = Some(Unfinished { run: run(1), parent });
+        assert_eq!((stopped.state.name(), &stopped.unfinished), ("failed", &left));
+        let text = serde_json::to_string(&stopped).unwrap();
+        assert_eq!(serde_json::from_str::<RecoveryPoint>(&text).unwrap(), stopped, "{text}");
+
+        let next = stopped.retry(run(2), now()).unwrap();
+        assert_eq!(next.unfinished, left, "a run that dies leaves it as it was");
+        assert_eq!(next.clone().fail(&near, now()).unwrap().unfinished, left);
+        let damaged = ErrorReport::new(ErrorCode::NotAuthentic, "m");
+        assert_eq!(next.clone().fail(&damaged, now()).unwrap().unfinished, None);
+        assert_eq!(next.clone().suspend(None, &near, now()).unwrap().unfinished.unwrap().run, run(2));
+        assert_eq!(next.publish(content(), now()).unwrap().unfinished, None);
     }
 
     #[test]

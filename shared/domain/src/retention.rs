@@ -184,8 +184,9 @@ mod tests {
         };
         let content = Content::Export {
             vault_tenant: VaultTenantId::from_uuid(Uuid::from_u128(1)),
-            manifest_key: String::new(),
-            manifest_sha256: String::new(),
+            sequence: 1,
+            link_sha256: String::new(),
+            parent: None,
             rows: 0,
             plaintext_bytes: 0,
             stored_bytes: 0,

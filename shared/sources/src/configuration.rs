@@ -80,7 +80,7 @@ pub struct Secret {
 ///
 /// # Errors
 /// If the sink fails.
-pub async fn write(settings: Vec<Setting>, sink: &mut dyn StreamSink) -> Result<StreamSummary, SourceError> {
+pub async fn write(settings: Vec<Setting>, sink: &dyn StreamSink) -> Result<StreamSummary, SourceError> {
     json_lines::write(STREAM, settings, sink).await
 }
 

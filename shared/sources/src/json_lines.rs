@@ -1,9 +1,13 @@
 //! Records as rows: one JSON object a line, sorted, so that equal content has equal bytes.
 
+use bytes::BytesMut;
 use serde::{Serialize, de::DeserializeOwned};
 use vault::{PointReader, StreamHeader, StreamSink, StreamSummary};
 
 use crate::error::SourceError;
+
+/// How much is handed over at once, in bytes.
+const BATCH_BYTES: usize = 256 << 10;
 
 /// Streams of records have one column; a JSON text never holds a raw newline or tab.
 fn header(stream: &str) -> StreamHeader {
@@ -19,10 +23,12 @@ fn header(stream: &str) -> StreamHeader {
 pub(crate) async fn write<T: Serialize + Ord>(
     stream: &str,
     mut records: Vec<T>,
-    sink: &mut dyn StreamSink,
+    sink: &dyn StreamSink,
 ) -> Result<StreamSummary, SourceError> {
     records.sort();
-    sink.begin_stream(header(stream)).await?;
+    let open = sink.open(header(stream))?;
+    let mut slice = open.slice()?;
+    let mut lines = BytesMut::new();
     for record in &records {
         let mut line = serde_json::to_vec(record)
             .map_err(|source| SourceError::Record { what: format!("a record of `{stream}`"), source })?;
@@ -31,14 +37,19 @@ pub(crate) async fn write<T: Serialize + Ord>(
             line = line.into_iter().flat_map(|byte| if byte == b'\\' { vec![b'\\'; 2] } else { vec![byte] }).collect();
         }
         line.push(b'\n');
-        sink.rows(&line).await?;
+        lines.extend_from_slice(&line);
+        if lines.len() >= BATCH_BYTES {
+            slice.rows(lines.split().freeze()).await?;
+        }
     }
-    Ok(sink.end_stream().await?)
+    slice.rows(lines.freeze()).await?;
+    slice.end().await?;
+    Ok(open.end().await?)
 }
 
 /// Reads the records of a stream.
 pub(crate) async fn read<T: DeserializeOwned>(stream: &str, point: &PointReader) -> Result<Vec<T>, SourceError> {
-    let mut reader = point.stream(stream).await?;
+    let mut reader = point.stream(stream)?.all();
     let (mut records, mut rest) = (Vec::new(), Vec::new());
     while let Some(piece) = reader.next().await? {
         rest.extend_from_slice(&piece);

@@ -5,6 +5,7 @@
 //! digest of a restored one are one and the same read. What comes back goes through a staging copy that only a role made
 //! for this one restore owns, is checked there, and becomes visible in one transaction.
 
+mod caps;
 pub mod configuration;
 mod error;
 mod json_lines;

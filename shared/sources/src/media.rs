@@ -52,7 +52,7 @@ pub struct ObjectVersion {
 ///
 /// # Errors
 /// If the sink fails.
-pub async fn write(versions: Vec<ObjectVersion>, sink: &mut dyn StreamSink) -> Result<StreamSummary, SourceError> {
+pub async fn write(versions: Vec<ObjectVersion>, sink: &dyn StreamSink) -> Result<StreamSummary, SourceError> {
     json_lines::write(STREAM, versions, sink).await
 }
 

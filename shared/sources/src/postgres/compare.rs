@@ -15,6 +15,7 @@ use super::{
     endpoint::Endpoint,
     facts::{DatabaseFacts, TableFacts},
     ident::list,
+    readers,
     scope::Scope,
     session::Session,
     structure,
@@ -56,16 +57,17 @@ async fn compare_in(
     }
     consistent::begin(session, scope).await?;
     let live = catalog::read_facts(session, scope).await?;
-    let mut digester = Digester::new(point.tenant_secret());
+    let digester = Digester::against(point).await?;
     let (mut tables, mut summaries, mut notes) = (Vec::new(), Vec::new(), structure::differences(&recorded.tables, &live.tables));
     let work = Work { session, scope, point };
     for table in &live.tables {
         let stream = table.name.to_string();
         let old = recorded.table(&stream);
         let (effect, summary) = match old {
-            Some(old) if same_shape(old, table) => work.compare_and_digest(old, table, &mut digester).await?,
+            Some(old) if same_shape(old, table) => work.compare_and_digest(old, table, &digester).await?,
             _ => {
-                let summary = copy_out::copy_table(session, table, Placement::live(scope), &mut digester).await?;
+                let alone = std::slice::from_ref(table);
+                let summary = readers::read_alone(session, alone, Placement::live(scope), &digester).await?.remove(0);
                 let effect = match old {
                     Some(old) => work.compare_shapes(old, table).await?,
                     None => effect(&stream, 0, 0, summary.rows, 0),
@@ -114,16 +116,18 @@ impl Work<'_> {
         &self,
         old: &TableFacts,
         live: &TableFacts,
-        digester: &mut Digester,
+        digester: &Digester,
     ) -> Result<(TableEffect, vault::StreamSummary), SourceError> {
         let mut rows = self.recorded_rows(old).await?;
-        digester.begin_stream(copy_out::header(live)).await?;
-        let mut lines = Lines::of(self.session, live, Placement::live(self.scope)).await?;
+        let stream = digester.open(copy_out::header(live))?;
+        let mut slice = stream.slice()?;
+        let mut lines = Lines::of(self.session, live, Placement::live(self.scope), None).await?;
         while let Some(batch) = lines.next().await? {
-            digester.rows(&batch).await?;
+            slice.rows(batch.clone()).await?;
             rows.meet_all(&batch);
         }
-        Ok((rows.into_effect(&old.name.to_string()), digester.end_stream().await?))
+        slice.end().await?;
+        Ok((rows.into_effect(&old.name.to_string()), stream.end().await?))
     }
 
     /// A table whose columns changed: its live rows are read as the recorded columns, the missing ones as null.
@@ -144,7 +148,7 @@ impl Work<'_> {
             return Err(too_large(self.session.place(), table));
         }
         let mut rows = Rows::new(&copy_out::header(table));
-        let mut reader = self.point.stream(&table.name.to_string()).await?;
+        let mut reader = self.point.stream(&table.name.to_string())?.all();
         let mut rest = Vec::new();
         while let Some(piece) = reader.next().await? {
             // A long row may continue in the next chunk.

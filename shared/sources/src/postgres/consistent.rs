@@ -1,12 +1,17 @@
 //! One consistent view of a scope, with its tables locked against being changed or emptied under it.
 
+use serde::Deserialize;
+
 use super::{
     catalog,
-    ident::{QualifiedName, list},
+    ident::{QualifiedName, list, literal},
     scope::Scope,
     session::Session,
 };
 use crate::error::SourceError;
+
+/// Starts a transaction that sees one moment and changes nothing.
+pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// How often the set of tables may change between listing and locking before the source counts as too busy to read.
 const ATTEMPTS_MAX: usize = 5;
@@ -17,7 +22,7 @@ const ATTEMPTS_MAX: usize = 5;
 pub(crate) async fn begin(session: &Session, scope: &Scope) -> Result<(), SourceError> {
     for _ in 0..ATTEMPTS_MAX {
         let listed = table_names(session, scope).await?;
-        session.batch("starting a consistent view", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        session.batch("starting a consistent view", BEGIN).await?;
         if !listed.is_empty() {
             let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", list(&listed));
             match session.batch("locking the tables against changes of their definition", &lock).await {
@@ -37,6 +42,30 @@ pub(crate) async fn begin(session: &Session, scope: &Scope) -> Result<(), Source
     }
     let what = format!("its tables changed {ATTEMPTS_MAX} times while they were being locked");
     Err(SourceError::refused(session.place(), what, "run the export when no migration is running"))
+}
+
+/// Names the session's view, so that others can share it as long as the session's transaction is open.
+pub(crate) async fn share(session: &Session) -> Result<String, SourceError> {
+    #[derive(Deserialize)]
+    struct Snapshot {
+        id: String,
+    }
+    let snapshot: Snapshot = session.select_one("sharing the consistent view", "SELECT pg_export_snapshot() AS id").await?;
+    Ok(snapshot.id)
+}
+
+/// Starts a transaction that sees what the session which shared the view sees.
+///
+/// It locks the tables at once: later, it could come to stand behind somebody who waits for the sharing session's own lock, and all
+/// three would wait for one another.
+pub(crate) async fn join(session: &Session, snapshot: &str, tables: &[QualifiedName]) -> Result<(), SourceError> {
+    let sql = format!("{BEGIN}; SET TRANSACTION SNAPSHOT {}", literal(snapshot));
+    session.batch("joining the consistent view", &sql).await?;
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", list(tables));
+    session.batch("locking the tables against changes of their definition", &lock).await
 }
 
 async fn table_names(session: &Session, scope: &Scope) -> Result<Vec<QualifiedName>, SourceError> {

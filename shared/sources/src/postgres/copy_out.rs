@@ -1,11 +1,11 @@
-//! Reading a table: one `COPY`, in key order, in whole lines.
+//! Reading a table or a slice of it: one `COPY`, in key order, in whole lines.
 
-use bytes::Bytes;
-use vault::{StreamHeader, StreamSink, StreamSummary};
+use bytes::{Bytes, BytesMut};
+use vault::StreamHeader;
 
 use super::{
     facts::TableFacts,
-    ident::{Ident, list, literal},
+    ident::{Ident, QualifiedName, list, literal},
     scope::Scope,
     session::{CopyOut, Session},
 };
@@ -33,6 +33,11 @@ impl<'a> Placement<'a> {
     pub(crate) fn staged(schema: Option<&'a Ident>) -> Self {
         Self { schema, pool: None }
     }
+
+    /// What a recorded table is called here.
+    pub(crate) fn name(&self, table: &TableFacts) -> QualifiedName {
+        self.schema.map_or_else(|| table.name.clone(), |schema| table.name.in_schema(schema))
+    }
 }
 
 /// The stream of a table. It is named after the table's own place wherever its rows are read, so that copies compare equal.
@@ -43,6 +48,41 @@ pub(crate) fn header(table: &TableFacts) -> StreamHeader {
     let key_columns: Option<Vec<_>> = key_columns.collect();
     let name = table.name.to_string();
     StreamHeader { digest_name: name.clone(), name, columns, key_columns: key_columns.unwrap_or_default() }
+}
+
+/// The key of the last of some lines, as text; none without a key.
+pub(crate) fn last_key(header: &StreamHeader, lines: &[u8]) -> Option<Vec<String>> {
+    if header.key_columns.is_empty() {
+        return None;
+    }
+    let lines = lines.strip_suffix(b"\n")?;
+    let start = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let fields: Vec<&[u8]> = lines[start..].split(|byte| *byte == b'\t').collect();
+    header.key_columns.iter().map(|column| unescape(fields.get(*column)?)).collect()
+}
+
+/// A field of `COPY` text as the value's own text; none for a null.
+fn unescape(field: &[u8]) -> Option<String> {
+    if field == b"\\N" {
+        return None;
+    }
+    let (mut text, mut bytes) = (Vec::with_capacity(field.len()), field.iter());
+    while let Some(byte) = bytes.next() {
+        text.push(match byte {
+            // The server writes no other escapes than these.
+            b'\\' => match bytes.next()? {
+                b'b' => 8,
+                b'f' => 12,
+                b'n' => b'\n',
+                b'r' => b'\r',
+                b't' => b'\t',
+                b'v' => 11,
+                other => *other,
+            },
+            other => *other,
+        });
+    }
+    String::from_utf8(text).ok()
 }
 
 /// The tenant id as a value of the table's tenant column, and the condition that selects the tenant's rows.
@@ -72,13 +112,18 @@ pub(crate) fn tenant_value(place: &Place, scope: &Scope, table: &TableFacts) -> 
     Ok((value, condition))
 }
 
-/// The query for a table's rows in key order, as the given column expressions.
-fn query(place: &Place, table: &TableFacts, at: Placement<'_>, columns: &str) -> Result<String, SourceError> {
-    let name = at.schema.map_or_else(|| table.name.clone(), |schema| table.name.in_schema(schema));
-    let condition = match at.pool {
-        Some(scope) => format!(" WHERE {}", tenant_value(place, scope, table)?.1),
-        None => String::new(),
-    };
+/// The query for the rows of a table, or of a slice of it, in key order, as the given column expressions.
+fn query(
+    place: &Place,
+    table: &TableFacts,
+    at: Placement<'_>,
+    slice: Option<&str>,
+    columns: &str,
+) -> Result<String, SourceError> {
+    let name = at.name(table);
+    let tenant = at.pool.map(|scope| tenant_value(place, scope, table)).transpose()?;
+    let conditions: Vec<_> = tenant.as_ref().map(|(_, condition)| condition.as_str()).into_iter().chain(slice).collect();
+    let condition = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
     // A partitioned table is read through its root, once; any other without its children, which are tables of their own.
     let only = if table.partitioned { "" } else { "ONLY " };
     let order = if table.key.is_empty() { String::new() } else { format!(" ORDER BY {}", list(&table.key)) };
@@ -89,14 +134,19 @@ fn query(place: &Place, table: &TableFacts, at: Placement<'_>, columns: &str) ->
 pub(crate) struct Lines<'a> {
     copy: CopyOut<'a>,
     place: &'a Place,
-    pending: Vec<u8>,
+    pending: BytesMut,
 }
 
 impl<'a> Lines<'a> {
-    /// Starts reading a table's stored columns.
-    pub(crate) async fn of(session: &'a Session, table: &TableFacts, at: Placement<'_>) -> Result<Self, SourceError> {
+    /// Starts reading a table's stored columns, of all rows or those that meet a slice's condition.
+    pub(crate) async fn of(
+        session: &'a Session,
+        table: &TableFacts,
+        at: Placement<'_>,
+        slice: Option<&str>,
+    ) -> Result<Self, SourceError> {
         let columns = list(table.stored_columns().map(|column| &column.name));
-        Self::of_columns(session, table, at, &columns).await
+        Self::start(session, table, query(session.place(), table, at, slice, &columns)?).await
     }
 
     /// Starts reading the given expressions over a table's columns.
@@ -106,42 +156,51 @@ impl<'a> Lines<'a> {
         at: Placement<'_>,
         columns: &str,
     ) -> Result<Self, SourceError> {
-        let query = query(session.place(), table, at, columns)?;
+        Self::start(session, table, query(session.place(), table, at, None, columns)?).await
+    }
+
+    async fn start(session: &'a Session, table: &TableFacts, query: String) -> Result<Self, SourceError> {
         let copy = session.copy_out(format!("reading {}", table.name), &format!("COPY ({query}) TO STDOUT")).await?;
-        Ok(Self { copy, place: session.place(), pending: Vec::with_capacity(BATCH_BYTES * 2) })
+        Ok(Self { copy, place: session.place(), pending: BytesMut::new() })
     }
 
     /// The next lines, each ending in a newline; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
         while let Some(piece) = self.copy.next().await? {
-            self.pending.extend_from_slice(&piece);
-            if self.pending.len() < BATCH_BYTES {
-                continue;
+            if self.pending.is_empty() {
+                // A long row comes alone, and goes on as it came.
+                if piece.len() >= BATCH_BYTES && piece.last() == Some(&b'\n') {
+                    return Ok(Some(piece));
+                }
+                // What was handed over keeps its buffer, so each batch gets one of its own, large enough not to move.
+                self.pending.reserve(BATCH_BYTES + BATCH_BYTES / 4);
             }
-            if let Some(end) = self.pending.iter().rposition(|byte| *byte == b'\n') {
-                let rest = self.pending.split_off(end + 1);
-                return Ok(Some(Bytes::from(std::mem::replace(&mut self.pending, rest))));
+            self.pending.extend_from_slice(&piece);
+            if self.pending.len() >= BATCH_BYTES
+                && let Some(end) = self.pending.iter().rposition(|byte| *byte == b'\n')
+            {
+                return Ok(Some(self.pending.split_to(end + 1).freeze()));
             }
         }
         match self.pending.last() {
             None => Ok(None),
-            Some(b'\n') => Ok(Some(Bytes::from(std::mem::take(&mut self.pending)))),
+            Some(b'\n') => Ok(Some(self.pending.split().freeze())),
             Some(_) => Err(SourceError::answer(self.place, "reading rows", "the last row has no end")),
         }
     }
 }
 
-/// Pushes one table's rows into a sink.
-pub(crate) async fn copy_table(
-    session: &Session,
-    table: &TableFacts,
-    at: Placement<'_>,
-    sink: &mut dyn StreamSink,
-) -> Result<StreamSummary, SourceError> {
-    sink.begin_stream(header(table)).await?;
-    let mut lines = Lines::of(session, table, at).await?;
-    while let Some(batch) = lines.next().await? {
-        sink.rows(&batch).await?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_rows_key_is_read_as_the_values_own_text() {
+        let header = |key_columns| StreamHeader { name: "t".into(), digest_name: "t".into(), columns: vec![], key_columns };
+        let lines = b"first\t1\nx\\t\\\\\\n\\b\\f\\r\\v'\\N\xc3\xa9\t\\\\x00\t\\N\n";
+        let key = |columns| last_key(&header(columns), lines);
+        assert_eq!(key(vec![1, 0]).unwrap(), ["\\x00", "x\t\\\n\u{8}\u{c}\r\u{b}'N\u{e9}"]);
+        assert_eq!((key(vec![]), key(vec![2]), key(vec![3])), (None, None, None));
+        assert_eq!(last_key(&header(vec![0]), b""), None);
     }
-    Ok(sink.end_stream().await?)
 }

@@ -3,12 +3,7 @@
 use vault::{Manifest, StreamSink, StreamSummary};
 
 use super::{
-    catalog, consistent,
-    copy_out::{self, Placement},
-    endpoint::Endpoint,
-    facts::{DatabaseFacts, TableFacts},
-    inventory,
-    scope::Scope,
+    catalog, consistent, copy_out::Placement, endpoint::Endpoint, facts::DatabaseFacts, inventory, readers, scope::Scope,
     session::Session,
 };
 use crate::error::{Phase, SourceError};
@@ -57,37 +52,28 @@ impl LiveDigest {
 ///
 /// # Errors
 /// If the scope cannot be read completely.
-pub async fn digest(endpoint: &Endpoint, scope: &Scope, sink: &mut dyn StreamSink) -> Result<Option<LiveDigest>, SourceError> {
+pub async fn digest(endpoint: &Endpoint, scope: &Scope, sink: &dyn StreamSink) -> Result<Option<LiveDigest>, SourceError> {
     let endpoint = endpoint.with_database(scope.database.as_str());
     let Some(session) = Session::open_if_there(&endpoint, Phase::Reading).await? else { return Ok(None) };
-    let digested = digest_in(&session, scope, sink).await;
+    let digested = digest_in(&session, &endpoint, scope, sink).await;
     session.close().await;
     digested
 }
 
-async fn digest_in(session: &Session, scope: &Scope, sink: &mut dyn StreamSink) -> Result<Option<LiveDigest>, SourceError> {
+async fn digest_in(
+    session: &Session,
+    endpoint: &Endpoint,
+    scope: &Scope,
+    sink: &dyn StreamSink,
+) -> Result<Option<LiveDigest>, SourceError> {
     if !catalog::is_there(session, scope).await? {
         return Ok(None);
     }
     consistent::begin(session, scope).await?;
     let facts = catalog::read_facts(session, scope).await?;
-    let tables = digest_tables(session, &facts.tables, Placement::live(scope), sink).await?;
+    let tables = readers::read_together(session, endpoint, &facts.tables, Placement::live(scope), sink).await?;
     session.batch("ending the consistent view", "COMMIT").await?;
     Ok(Some(LiveDigest { tables, facts }))
-}
-
-/// Digests the given tables, wherever they are placed, in the session's present transaction.
-pub(crate) async fn digest_tables(
-    session: &Session,
-    tables: &[TableFacts],
-    at: Placement<'_>,
-    sink: &mut dyn StreamSink,
-) -> Result<Vec<StreamSummary>, SourceError> {
-    let mut summaries = Vec::with_capacity(tables.len());
-    for table in tables {
-        summaries.push(copy_out::copy_table(session, table, at, sink).await?);
-    }
-    Ok(summaries)
 }
 
 /// How digested tables differ from a manifest's streams, one line a table.

@@ -1,5 +1,7 @@
 //! PostgreSQL: reading a tenant's scope completely, and bringing it back.
 
+mod account;
+mod borders;
 mod catalog;
 mod compare;
 mod consistent;
@@ -10,21 +12,28 @@ mod export;
 mod facts;
 pub mod ident;
 mod inventory;
+mod order;
+mod queue;
 mod random;
+mod range;
+mod readers;
 mod refusals;
 mod register;
 pub mod restore;
 mod scope;
 mod session;
+mod slices;
 mod structure;
 mod tls;
 mod toc;
 mod tools;
+mod turn;
+mod view;
 
 pub use compare::{Comparison, compare};
 pub use digest::{LiveDigest, digest};
 pub use endpoint::{Endpoint, Password};
-pub use export::export;
+pub use export::{Exported, Paused, export, export_for};
 pub use facts::{
     ColumnFacts, DatabaseFacts, DatabaseProperties, DefaultGrant, ExtensionFacts, ForeignKeyFacts, Grant, Identity,
     InventoryEntry, LeftOut, MaterialisedView, SequenceFacts, TableFacts,
@@ -34,3 +43,4 @@ pub use register::read_register;
 pub use scope::Scope;
 pub use session::Session;
 pub use tools::Tools;
+pub use turn::Turn;

@@ -1,12 +1,18 @@
 //! A connection whose every setting that could change what is read or written is pinned.
 
-use std::{fmt::Display, pin::Pin, time::Duration};
+use std::{
+    fmt::Display,
+    pin::Pin,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, stream::Fuse};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, CopyInSink, config::SslMode, types::ToSql};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{endpoint::Endpoint, tls};
 use crate::error::{PgFailure, Phase, Place, SourceError};
@@ -25,14 +31,16 @@ const IDLE_IN_TRANSACTION_TIMEOUT_MS: u64 = 14 * 60_000;
 /// Settings whose defaults a database, a role or a tenant may have changed.
 ///
 /// `row_security = off` turns a filtered read into an error; `search_path` keeps a tenant's functions from standing in for
-/// the system's; the rest makes the text of a value the same on every server and exact when read back.
+/// the system's; `synchronize_seqscans` would begin a large table wherever another reader is; the rest makes the text of a value
+/// the same on every server and exact when read back.
 const PINNED: &str = "SET row_security = off; SET search_path = pg_catalog; SET client_encoding = 'UTF8'; SET DateStyle = 'ISO, MDY'; \
     SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 3; SET bytea_output = 'hex'; \
     SET lc_monetary = 'C'; SET lc_numeric = 'C'; SET xmloption = 'content'; SET array_nulls = on; SET quote_all_identifiers = off; \
     SET standard_conforming_strings = on; SET client_min_messages = warning; SET jit = off; \
     SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
     SET default_transaction_deferrable = off; SET default_tablespace = ''; SET default_table_access_method = 'heap'; \
-    SET synchronous_commit = on; SET check_function_bodies = on; SET constraint_exclusion = 'partition'";
+    SET synchronous_commit = on; SET check_function_bodies = on; SET constraint_exclusion = 'partition'; \
+    SET synchronize_seqscans = off";
 
 /// An open connection with its settings pinned.
 pub struct Session {
@@ -40,6 +48,9 @@ pub struct Session {
     driver: JoinHandle<Result<(), tokio_postgres::Error>>,
     place: Place,
     phase: Phase,
+    tls: MakeRustlsConnect,
+    /// Whether a `COPY … TO STDOUT` has more to give.
+    is_copying_out: AtomicBool,
 }
 
 impl std::fmt::Debug for Session {
@@ -66,7 +77,8 @@ impl Session {
             .ssl_mode(SslMode::Require)
             .connect_timeout(CONNECT_TIMEOUT)
             .keepalives_idle(Duration::from_secs(30));
-        let connecting = config.connect(tls::connector(&endpoint.ca_file)?);
+        let tls = tls::connector(&endpoint.ca_file)?;
+        let connecting = config.connect(tls.clone());
         let connected = tokio::time::timeout(CONNECT_TIMEOUT * 2, connecting).await;
         let (client, connection) = match connected {
             Ok(Ok(pair)) => pair,
@@ -77,7 +89,7 @@ impl Session {
         };
         // Ends by itself when the client is dropped; errors reach the client's own calls.
         let driver = tokio::spawn(connection);
-        let session = Self { client, driver, place, phase };
+        let session = Self { client, driver, place, phase, tls, is_copying_out: AtomicBool::new(false) };
         let timeouts = format!(
             "; SET statement_timeout = {STATEMENT_TIMEOUT_MS}; SET lock_timeout = {LOCK_TIMEOUT_MS}; \
              SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}"
@@ -102,16 +114,27 @@ impl Session {
     ///
     /// A session that is merely dropped ends when the runtime gets to it. A function that is frozen first would keep its locks
     /// until it is thawed or the server loses patience.
-    pub async fn close(self) {
+    pub async fn close(mut self) {
+        if self.is_copying_out.load(Ordering::Relaxed) {
+            // The connection would end only after the rest of the table has come.
+            let cancel = self.client.cancel_token();
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, cancel.cancel_query(self.tls)).await;
+        }
         drop(self.client);
-        // There is nothing to do about a connection that does not end: the server's timeouts will.
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.driver).await;
+        if tokio::time::timeout(CLOSE_TIMEOUT, &mut self.driver).await.is_err() {
+            self.driver.abort();
+        }
     }
 
     /// The database this session is connected to.
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// What this session is for.
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
     }
 
     pub(crate) fn error(&self, doing: impl Display, error: tokio_postgres::Error) -> SourceError {
@@ -167,6 +190,7 @@ impl Session {
     /// Starts a `COPY … TO STDOUT`.
     pub(crate) async fn copy_out(&self, doing: impl Display, sql: &str) -> Result<CopyOut<'_>, SourceError> {
         let doing = doing.to_string();
+        self.is_copying_out.store(true, Ordering::Relaxed);
         let stream = self.client.copy_out(sql).await.map_err(|error| self.error(&doing, error))?;
         Ok(CopyOut { session: self, doing, stream: Box::pin(stream.fuse()) })
     }
@@ -190,7 +214,11 @@ pub(crate) struct CopyOut<'a> {
 impl CopyOut<'_> {
     /// The next piece, which need not end at a line's end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
-        self.stream.next().await.transpose().map_err(|error| self.session.error(&self.doing, error))
+        let piece = self.stream.next().await.transpose().map_err(|error| self.session.error(&self.doing, error))?;
+        if piece.is_none() {
+            self.session.is_copying_out.store(false, Ordering::Relaxed);
+        }
+        Ok(piece)
     }
 }
 

@@ -67,6 +67,9 @@ pub(crate) struct MadeBeforehand<'a> {
     pub(crate) extensions: Vec<&'a Ident>,
 }
 
+/// Kinds that lock one table and no other.
+const OF_ONE_TABLE: &[&str] = &["COMMENT", "CONSTRAINT", "INDEX"];
+
 /// Picks the entries to replay from what `pg_restore --list` printed.
 ///
 /// # Errors
@@ -113,9 +116,34 @@ fn is_named(rest: &str, name: &Ident) -> bool {
     rest.strip_prefix(name.as_str()).is_some_and(|after| after.is_empty() || after.starts_with(' '))
 }
 
+/// Parts selected entries into those that several sessions may replay side by side, and those behind them.
+///
+/// `pg_restore` keeps entries apart that lock the same tables, but an archive of one section does not tell it which tables these
+/// are: two foreign keys in opposite directions would wait for one another. So only entries that lock a single table go side by
+/// side, and only up to the first of another kind, which later ones may need.
+pub(crate) fn part(selected: &str) -> (&str, &str) {
+    let is_of_one_table = |line: &str| {
+        let kind = line.splitn(4, ' ').nth(3).unwrap_or_default();
+        OF_ONE_TABLE.iter().any(|known| kind.strip_prefix(known).is_some_and(|rest| rest.starts_with(' ')))
+            && !kind.starts_with("INDEX ATTACH ")
+    };
+    let end = selected.split_inclusive('\n').take_while(|line| is_of_one_table(line)).map(str::len).sum();
+    selected.split_at(end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_locks_one_table_goes_side_by_side() {
+        let shared =
+            "1; 2606 16400 CONSTRAINT app t t_pkey owner\n2; 1259 16400 INDEX app i owner\n3; 0 0 COMMENT app INDEX i owner\n";
+        for rest in ["4; 2606 16400 FK CONSTRAINT app t f owner\n", "4; 0 0 INDEX ATTACH app i owner\n", ""] {
+            let rest = if rest.is_empty() { String::new() } else { format!("{rest}5; 1259 16400 INDEX app late owner\n") };
+            assert_eq!(part(&format!("{shared}{rest}")), (shared, rest.as_str()));
+        }
+    }
 
     fn check(line: &str, expected: Result<bool, ()>) {
         let (schema, extension) = (Ident::new("hf_stage_1").unwrap(), Ident::new("dblink").unwrap());

@@ -13,6 +13,12 @@ use crate::error::{Phase, SourceError};
 
 /// Definitions only: minutes at the very most.
 const TIMEOUT: Duration = Duration::from_secs(600);
+/// What the server is told about every session of a tool.
+const OPTIONS: &str = "-c lock_timeout=30s -c statement_timeout=600s -c search_path=pg_catalog";
+/// What it is told besides when a staging copy is made. Its commits need not be durable before the cutover's is; and nobody else is
+/// there: who waits for a lock waits for the other session of the same tool, as long as an index of the same table takes.
+const STAGING_OPTIONS: &str = "-c synchronous_commit=off -c lock_timeout=0";
+
 /// How much of what a tool said goes into an error.
 const SAID_CHARACTERS_MAX: usize = 800;
 
@@ -100,20 +106,33 @@ impl Tools {
         String::from_utf8(listing).map_err(|error| SourceError::answer(&endpoint.place(), "listing an archive", error))
     }
 
-    /// Replays those entries of an archive that the list names, as the endpoint's user, stopping at the first error.
-    pub(crate) async fn restore(&self, endpoint: &Endpoint, archive: &[u8], list: &str, doing: &str) -> Result<(), SourceError> {
-        let list_file = TemporaryFile::write(list).await.map_err(|error| {
-            let what = format!("its list of entries cannot be written to the temporary folder: {error}");
+    /// Replays those entries of an archive that the list names, as the endpoint's user and with this many sessions, stopping at the
+    /// first error.
+    pub(crate) async fn restore(
+        &self,
+        endpoint: &Endpoint,
+        archive: &[u8],
+        list: &str,
+        sessions: usize,
+        doing: &str,
+    ) -> Result<(), SourceError> {
+        let unusable = |error| {
+            let what = format!("its input cannot be written to the temporary folder: {error}");
             SourceError::ToolUnusable { tool: self.path("pg_restore").display().to_string(), what }
-        })?;
+        };
+        let list_file = TemporaryFile::write(list.as_bytes()).await.map_err(unusable)?;
+        // Only a file can be read by several.
+        let archive_file = TemporaryFile::write(archive).await.map_err(unusable)?;
         let arguments = [
             format!("--dbname={}", connection_string(&endpoint.database)),
             "--exit-on-error".to_owned(),
             "--no-owner".to_owned(),
             "--no-tablespaces".to_owned(),
             format!("--use-list={}", list_file.0.display()),
+            format!("--jobs={sessions}"),
+            archive_file.0.display().to_string(),
         ];
-        self.run("pg_restore", &arguments, endpoint, archive, Phase::Restoring, doing).await.map(drop)
+        self.run("pg_restore", &arguments, endpoint, &[], Phase::Restoring, doing).await.map(drop)
     }
 
     fn path(&self, tool: &str) -> PathBuf {
@@ -132,7 +151,7 @@ impl Tools {
         let path = self.path(tool);
         let unusable = |what: String| SourceError::ToolUnusable { tool: path.display().to_string(), what };
         let mut child =
-            command(&path, arguments, endpoint, &self.bin_dir).spawn().map_err(|error| unusable(error.to_string()))?;
+            command(&path, arguments, endpoint, &self.bin_dir, phase).spawn().map_err(|error| unusable(error.to_string()))?;
         let stdin = child.stdin.take();
         let feed = async {
             if let Some(mut stdin) = stdin {
@@ -162,7 +181,11 @@ impl Tools {
     }
 }
 
-fn command(path: &Path, arguments: &[String], endpoint: &Endpoint, bin_dir: &Path) -> Command {
+fn command(path: &Path, arguments: &[String], endpoint: &Endpoint, bin_dir: &Path, phase: Phase) -> Command {
+    let options = match phase {
+        Phase::Reading => OPTIONS.to_owned(),
+        Phase::Restoring => format!("{OPTIONS} {STAGING_OPTIONS}"),
+    };
     let mut command = bare(path, bin_dir);
     command
         .args(arguments)
@@ -175,7 +198,7 @@ fn command(path: &Path, arguments: &[String], endpoint: &Endpoint, bin_dir: &Pat
         .env("PGSSLROOTCERT", &endpoint.ca_file)
         .env("PGCONNECT_TIMEOUT", "10")
         .env("PGAPPNAME", "holdfast")
-        .env("PGOPTIONS", "-c lock_timeout=30s -c statement_timeout=600s -c search_path=pg_catalog")
+        .env("PGOPTIONS", options)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -212,12 +235,12 @@ fn essence(stderr: &str) -> String {
 struct TemporaryFile(PathBuf);
 
 impl TemporaryFile {
-    async fn write(content: &str) -> std::io::Result<Self> {
+    async fn write(content: &[u8]) -> std::io::Result<Self> {
         // Random, because the file of a process that was killed stays behind and process ids come again.
-        let path = std::env::temp_dir().join(format!("holdfast-{}.list", random::hex(8)?));
+        let path = std::env::temp_dir().join(format!("holdfast-{}", random::hex(8)?));
         let mut file = tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).await?;
         let written = Self(path);
-        file.write_all(content.as_bytes()).await?;
+        file.write_all(content).await?;
         file.flush().await?;
         Ok(written)
     }

@@ -64,6 +64,30 @@ pub(crate) fn cluster() -> &'static Cluster {
     CLUSTER.get_or_init(Cluster::start)
 }
 
+static QUIET: OnceLock<Cluster> = OnceLock::new();
+static AT_REST: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// A cluster of which a test has all the writes for itself, as long as it keeps the guard.
+pub(crate) async fn quiet() -> (&'static Cluster, tokio::sync::MutexGuard<'static, ()>) {
+    let guard = AT_REST.lock().await;
+    let cluster = QUIET.get_or_init(|| {
+        let cluster = Cluster::start();
+        cluster.sql("postgres", "ALTER SYSTEM SET autovacuum = off");
+        cluster.sql("postgres", "SELECT pg_reload_conf()");
+        cluster
+    });
+    (cluster, guard)
+}
+
+/// Waits, on the server, until a query finds something.
+pub(crate) async fn until(what: String) {
+    let sql = format!(
+        "DO $$BEGIN FOR i IN 1..6000 LOOP IF EXISTS ({what}) THEN RETURN; END IF; PERFORM pg_sleep(0.01), pg_stat_clear_snapshot(); END LOOP;
+         RAISE 'it never came about'; END$$"
+    );
+    tokio::task::spawn_blocking(move || cluster().sql("postgres", &sql)).await.unwrap();
+}
+
 fn newest_bin() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut found: Vec<_> = versions

@@ -7,19 +7,10 @@ use sources::postgres::restore::{Job, RestoreId, cleanup, drill, run};
 use uuid::Uuid;
 
 use crate::{
-    cluster::cluster,
+    cluster::{cluster, until},
     fixture,
     world::{World, scope},
 };
-
-/// Waits, on the server, until a query finds something.
-async fn until(what: String) {
-    let sql = format!(
-        "DO $$BEGIN FOR i IN 1..600 LOOP IF EXISTS ({what}) THEN RETURN; END IF; PERFORM pg_sleep(0.1), pg_stat_clear_snapshot(); END LOOP;
-         RAISE 'it never came about'; END$$"
-    );
-    tokio::task::spawn_blocking(move || cluster().sql("postgres", &sql)).await.unwrap();
-}
 
 /// Starts a superuser's session, which a restore cannot end, and waits until it sleeps.
 async fn hold(database: &'static str, sql: String) -> std::thread::JoinHandle<()> {

@@ -8,7 +8,7 @@ use sources::{
     media::{self, ObjectVersion},
 };
 use uuid::Uuid;
-use vault::{MemoryKeys, MemoryStore, Vault};
+use vault::{MemoryKeys, MemorySigning, MemoryStore, Vault};
 
 fn version(key: &str, age: u32) -> ObjectVersion {
     ObjectVersion {
@@ -30,7 +30,12 @@ fn version(key: &str, age: u32) -> ObjectVersion {
 
 #[tokio::test]
 async fn records_come_back_sorted_whatever_order_they_were_found_in() {
-    let vault = Vault::new(Arc::new(MemoryStore::new()), Arc::new(MemoryKeys::new()), "test".parse().unwrap());
+    let vault = Vault::new(
+        Arc::new(MemoryStore::new()),
+        Arc::new(MemoryKeys::new()),
+        Arc::new(MemorySigning::new()),
+        "test".parse().unwrap(),
+    );
     let tenant = VaultTenantId::from_uuid(Uuid::from_u128(1));
     let versions = vec![version("b\\\n", 0), version("a", 1), version("a", 0)];
     let settings = vec![
@@ -68,11 +73,10 @@ async fn records_come_back_sorted_whatever_order_they_were_found_in() {
             settings.reverse();
         }
         let point = RecoveryPointId::from_uuid(Uuid::from_u128(number));
-        let mut writer = vault.begin(tenant, point, RunId::from_uuid(Uuid::from_u128(number))).await.unwrap();
-        let summaries =
-            (media::write(versions, &mut writer).await.unwrap(), configuration::write(settings, &mut writer).await.unwrap());
+        let writer = vault.begin(tenant, point, RunId::from_uuid(Uuid::from_u128(number)), None).await.unwrap();
+        let summaries = (media::write(versions, &writer).await.unwrap(), configuration::write(settings, &writer).await.unwrap());
         let written = writer.finish(serde_json::Value::Null, jiff::Timestamp::UNIX_EPOCH).await.unwrap();
-        let reader = vault.open(tenant, point, &written.manifest).await.unwrap();
+        let reader = vault.open(tenant, point, &written.point).await.unwrap();
         assert_eq!(media::read(&reader).await.unwrap(), [version("a", 0), version("a", 1), version("b\\\n", 0)]);
         assert_eq!(configuration::read(&reader).await.unwrap().len(), 2);
         digests.push((summaries.0.digest, summaries.1.digest));

@@ -117,17 +117,18 @@ async fn connections_that_fail_name_host_and_database_and_no_password() {
 #[tokio::test]
 async fn tools_that_are_missing_are_named() {
     let world = database_world("toolless");
-    let mut writer = world
+    let writer = world
         .vault
         .begin(
             domain::VaultTenantId::from_uuid(world.fresh()),
             domain::RecoveryPointId::from_uuid(world.fresh()),
             domain::RunId::from_uuid(world.fresh()),
+            None,
         )
         .await
         .unwrap();
     let tools = sources::postgres::Tools::new("/nowhere");
-    let error = sources::postgres::export(&world.cluster.master(), &tools, &world.scope, &mut writer).await.unwrap_err();
+    let error = sources::postgres::export(&world.cluster.master(), &tools, &world.scope, &writer).await.unwrap_err();
     assert!(error.code() == ErrorCode::NotConfigured && error.to_string().contains("/nowhere/pg_dump"), "{error}");
 }
 

@@ -6,12 +6,12 @@ use domain::{RecoveryPointId, RunId, TenantId, VaultTenantId, plan::Exclusion, t
 use sources::{
     SourceError,
     postgres::{
-        DatabaseFacts, Scope, export,
+        DatabaseFacts, Exported, Paused, Scope, Turn, export, export_for,
         restore::{Job, RestoreId},
     },
 };
 use uuid::Uuid;
-use vault::{ManifestRef, MemoryKeys, MemoryStore, PointReader, StreamSink, Vault};
+use vault::{MemoryKeys, MemorySigning, MemoryStore, PointReader, PointRef, StreamSink, Vault, Written};
 
 use crate::cluster::{Cluster, cluster};
 
@@ -26,7 +26,13 @@ pub(crate) struct World {
 
 pub(crate) struct Point {
     id: RecoveryPointId,
-    reference: ManifestRef,
+    reference: PointRef,
+}
+
+/// What came of a turn.
+pub(crate) enum Turned {
+    Whole(Point, Written),
+    Paused { run: RunId, began_anew: bool },
 }
 
 pub(crate) fn scope(tenant: &str, layout: Layout) -> Scope {
@@ -36,12 +42,21 @@ pub(crate) fn scope(tenant: &str, layout: Layout) -> Scope {
 
 impl World {
     pub(crate) fn new(tenant: &str, layout: Layout) -> Self {
-        let vault = Vault::new(Arc::new(MemoryStore::new()), Arc::new(MemoryKeys::new()), "test".parse().unwrap());
+        Self::on(cluster(), tenant, layout)
+    }
+
+    pub(crate) fn on(cluster: &'static Cluster, tenant: &str, layout: Layout) -> Self {
+        let vault = Vault::new(
+            Arc::new(MemoryStore::new()),
+            Arc::new(MemoryKeys::new()),
+            Arc::new(MemorySigning::new()),
+            "test".parse().unwrap(),
+        );
         // Distinct in each test, because all share one server: made from what is distinct in it.
         let number = blake3::hash(format!("{layout:?}{tenant}").as_bytes());
         let number = u128::from_be_bytes(number.as_bytes()[..16].try_into().unwrap());
         Self {
-            cluster: cluster(),
+            cluster,
             vault,
             scope: scope(tenant, layout),
             id: RestoreId::of(Uuid::from_u128(number)),
@@ -61,10 +76,43 @@ impl World {
 
     pub(crate) async fn try_export(&self, scope: &Scope) -> Result<(Point, DatabaseFacts), SourceError> {
         let id = RecoveryPointId::from_uuid(self.fresh());
-        let mut writer = self.vault.begin(self.tenant, id, RunId::from_uuid(self.fresh())).await?;
-        let facts = export(&self.cluster.master(), &self.cluster.tools(), scope, &mut writer).await?;
+        let writer = self.vault.begin(self.tenant, id, RunId::from_uuid(self.fresh()), None).await?;
+        let facts = export(&self.cluster.master(), &self.cluster.tools(), scope, &writer).await?;
         let written = writer.finish(facts.encode()?, jiff::Timestamp::UNIX_EPOCH).await?;
-        Ok((Point { id, reference: written.manifest }, facts))
+        Ok((Point { id, reference: written.point }, facts))
+    }
+
+    /// One turn of an export, by a run of its own, that goes on from an earlier run and asks `until` when to stop.
+    pub(crate) async fn turn(
+        &self,
+        id: RecoveryPointId,
+        earlier: Option<RunId>,
+        until: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Turned {
+        let run = RunId::from_uuid(self.fresh());
+        let writer = self.vault.begin(self.tenant, id, run, None).await.unwrap();
+        let earlier = match earlier {
+            Some(earlier) => self.vault.progress(self.tenant, id, earlier).await.unwrap(),
+            None => None,
+        };
+        let turn = Turn { until, earlier: earlier.as_ref() };
+        match export_for(&self.cluster.master(), &self.cluster.tools(), &self.scope, &writer, turn).await.unwrap() {
+            Exported::Whole(facts) => {
+                let written = writer.finish(facts.encode().unwrap(), jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+                Turned::Whole(Point { id, reference: written.point.clone() }, written)
+            }
+            Exported::Paused(Paused { account, began_anew }) => {
+                writer.suspend(account).await.unwrap();
+                Turned::Paused { run, began_anew }
+            }
+        }
+    }
+
+    /// A run that stopped with an account that is not ours.
+    pub(crate) async fn suspend(&self, id: RecoveryPointId, account: serde_json::Value) -> RunId {
+        let run = RunId::from_uuid(self.fresh());
+        self.vault.begin(self.tenant, id, run, None).await.unwrap().suspend(account).await.unwrap();
+        run
     }
 
     pub(crate) async fn open(&self, point: &Point) -> PointReader {
@@ -74,23 +122,25 @@ impl World {
     /// A copy of a recovery point whose rows are under digests that nothing can match.
     pub(crate) async fn spoilt(&self, point: &PointReader) -> PointReader {
         let id = RecoveryPointId::from_uuid(self.fresh());
-        let mut writer = self.vault.begin(self.tenant, id, RunId::from_uuid(self.fresh())).await.unwrap();
+        let writer = self.vault.begin(self.tenant, id, RunId::from_uuid(self.fresh()), None).await.unwrap();
         for blob in &point.manifest().blobs {
             writer.blob(&blob.name, &point.blob(&blob.name).await.unwrap()).await.unwrap();
         }
         for stream in &point.manifest().streams {
             let mut header = stream.header.clone();
             header.digest_name.push('!');
-            writer.begin_stream(header).await.unwrap();
-            let (mut reader, mut rows) = (point.stream(&stream.header.name).await.unwrap(), Vec::new());
+            let open = writer.open(header).unwrap();
+            let mut slice = open.slice().unwrap();
+            let (mut reader, mut rows) = (point.stream(&stream.header.name).unwrap().all(), Vec::new());
             while let Some(piece) = reader.next().await.unwrap() {
                 rows.extend_from_slice(&piece);
             }
-            writer.rows(&rows).await.unwrap();
-            writer.end_stream().await.unwrap();
+            slice.rows(rows.into()).await.unwrap();
+            slice.end().await.unwrap();
+            open.end().await.unwrap();
         }
         let written = writer.finish(point.manifest().facts.clone(), jiff::Timestamp::UNIX_EPOCH).await.unwrap();
-        self.open(&Point { id, reference: written.manifest }).await
+        self.open(&Point { id, reference: written.point }).await
     }
 
     /// Runs `work` with a job for this world's restore.

@@ -6,9 +6,9 @@ use vault::{Digester, StreamSummary};
 
 use super::{
     super::{
-        catalog,
+        catalog, consistent,
         copy_out::{self, Placement},
-        digest,
+        digest, readers,
         session::Session,
     },
     Job, Staged,
@@ -22,12 +22,12 @@ const NAMED_MAX: usize = 5;
 /// Checks counts and digests of every table, where every sequence stands, and in a pool that no row is another tenant's.
 pub(super) async fn check(job: &Job<'_>, staged: &Staged) -> Result<Vec<StreamSummary>, SourceError> {
     let session = Session::open(&staged.endpoint, Phase::Restoring).await?;
+    session.batch("starting a consistent view of the staging copy", consistent::BEGIN).await?;
     if job.scope.is_pool() {
         refuse_foreign_rows(job, staged, &session).await?;
     }
-    let mut digester = Digester::new(job.point.tenant_secret());
-    let tables =
-        digest::digest_tables(&session, &job.facts.tables, Placement::staged(staged.schema.as_ref()), &mut digester).await?;
+    let (at, digester) = (Placement::staged(staged.schema.as_ref()), Digester::against(job.point).await?);
+    let tables = readers::read_together(&session, &staged.endpoint, &job.facts.tables, at, &digester).await?;
     let mut lines = digest::differences(&tables, job.point.manifest());
     if !job.scope.is_pool() {
         for sequence in &job.facts.sequences {

@@ -10,7 +10,7 @@ use super::{
         toc::MadeBeforehand,
         tools::Section,
     },
-    CutOver, Job, Staged, load,
+    CutOver, Job, Staged, load, loaders,
     lock::RestoreLock,
     names, owners, role,
 };
@@ -26,8 +26,8 @@ pub(super) async fn stage(job: &Job<'_>) -> Result<Staged, SourceError> {
     let made = MadeBeforehand { schema: None, extensions: make_extensions(job, &endpoint).await? };
     let staged = Staged { endpoint: endpoint.with_login(user, password), schema: None };
     load::definitions(job, &staged, Section::PreData, &made).await?;
-    let session = Session::open(&staged.endpoint, Phase::Restoring).await?;
-    load::rows(job, &staged, &session).await?;
+    let session = staged.session().await?;
+    loaders::rows(job, &staged, &session).await?;
     load::sequences(job, &staged, &session).await?;
     load::definitions(job, &staged, Section::PostData, &made).await?;
     load::materialised_views(job, &staged, &session).await?;

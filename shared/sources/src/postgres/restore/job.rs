@@ -9,11 +9,12 @@ use super::{
         facts::DatabaseFacts,
         ident::Ident,
         scope::Scope,
+        session::Session,
         tools::Tools,
     },
     Names, RestoreId,
 };
-use crate::error::{Place, SourceError};
+use crate::error::{Phase, Place, SourceError};
 
 /// The database every server has, from which others are made and renamed.
 const MAINTENANCE_DATABASE: &str = "postgres";
@@ -74,7 +75,7 @@ impl<'a> Job<'a> {
     }
 
     pub(super) async fn live_digest(&self) -> Result<Option<LiveDigest>, SourceError> {
-        digest::digest(self.endpoint, self.scope, &mut Digester::new(self.point.tenant_secret())).await
+        digest::digest(self.endpoint, self.scope, &Digester::against(self.point).await?).await
     }
 
     /// A tenant that moved cannot be restored to where it was, nor its old shape to where it is.
@@ -87,7 +88,7 @@ impl<'a> Job<'a> {
     }
 
     /// Refuses a target that lacks a role which owned or was granted something.
-    pub(super) async fn check_roles(&self, session: &super::Session) -> Result<(), SourceError> {
+    pub(super) async fn check_roles(&self, session: &Session) -> Result<(), SourceError> {
         #[derive(serde::Deserialize)]
         struct Role {
             name: String,
@@ -110,6 +111,18 @@ pub(super) struct Staged {
     pub(super) endpoint: Endpoint,
     /// The schema that stands in for the tables' own, if one does.
     pub(super) schema: Option<Ident>,
+}
+
+impl Staged {
+    /// A session that loads the staging copy.
+    ///
+    /// It does not wait for its commits to be durable: until the cutover nobody relies on them, and a copy that a crash cut short is
+    /// cleared and loaded again. The cutover does wait, and with its own commit everything that was written before it is durable.
+    pub(super) async fn session(&self) -> Result<Session, SourceError> {
+        let session = Session::open(&self.endpoint, Phase::Restoring).await?;
+        session.batch("letting commits be lazy", "SET synchronous_commit = off").await?;
+        Ok(session)
+    }
 }
 
 /// What a cutover left behind.

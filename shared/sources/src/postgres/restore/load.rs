@@ -1,8 +1,7 @@
-//! Loads a staging copy, as the restore's role: definitions, rows, sequences, definitions.
+//! Loads what is around the rows of a staging copy, as the restore's role: definitions, sequences, views, statistics.
 
 use super::{
     super::{
-        facts::TableFacts,
         ident::{Ident, QualifiedName, list, literal},
         session::Session,
         toc::{self, MadeBeforehand},
@@ -10,7 +9,10 @@ use super::{
     },
     Job, Staged,
 };
-use crate::error::{PgFailure, Phase, Place, SourceError};
+use crate::{
+    caps::SESSIONS_AT_ONCE,
+    error::{PgFailure, Phase, Place, SourceError},
+};
 
 /// Replays the recovery point's definitions of one section.
 pub(super) async fn definitions(
@@ -36,32 +38,18 @@ pub(super) async fn archive_entries(
         let what = format!("its definitions hold `{entry}`, which a restore does not replay");
         SourceError::restore_refused(&staged.endpoint.place(), what, "restore this tenant from a snapshot of its instance")
     })?;
-    let doing = match section {
-        Section::PreData => "making the tables",
-        Section::PostData => "making the indexes, constraints and triggers",
+    let replay = async |entries: &str, sessions, doing| match entries {
+        "" => Ok(()),
+        _ => job.tools.restore(&staged.endpoint, archive, entries, sessions, doing).await,
     };
-    job.tools.restore(&staged.endpoint, archive, &selected, doing).await
-}
-
-/// Loads every table's rows, straight from the vault.
-pub(super) async fn rows(job: &Job<'_>, staged: &Staged, session: &Session) -> Result<(), SourceError> {
-    for table in &job.facts.tables {
-        table_rows(job, table, &placed(staged, &table.name), session).await?;
+    match section {
+        Section::PreData => replay(&selected, 1, "making the tables").await,
+        Section::PostData => {
+            let (shared, rest) = toc::part(&selected);
+            replay(shared, SESSIONS_AT_ONCE, "making the indexes and constraints").await?;
+            replay(rest, 1, "making the foreign keys and triggers").await
+        }
     }
-    Ok(())
-}
-
-async fn table_rows(job: &Job<'_>, table: &TableFacts, name: &QualifiedName, session: &Session) -> Result<(), SourceError> {
-    let columns = list(table.stored_columns().map(|column| &column.name));
-    // A table may have no column to name; COPY then takes empty lines.
-    let columns = if columns.is_empty() { columns } else { format!(" ({columns})") };
-    let mut stream = job.point.stream(&table.name.to_string()).await?;
-    let mut copy = session.copy_in(format!("loading {}", table.name), &format!("COPY {name}{columns} FROM STDIN")).await?;
-    while let Some(lines) = stream.next().await? {
-        copy.send(lines).await?;
-    }
-    copy.finish().await?;
-    Ok(())
 }
 
 /// Sets every sequence to where it stood.

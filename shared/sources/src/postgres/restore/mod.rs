@@ -17,6 +17,7 @@ mod cleanup;
 mod database;
 mod job;
 mod load;
+mod loaders;
 mod lock;
 mod names;
 mod owners;
@@ -125,6 +126,18 @@ async fn stage_check_and_cut_over(job: &Job<'_>, lock: &RestoreLock, is_live: bo
         Layout::Pool { .. } => pool_cutover::cut_over(job, lock).await?,
     };
     Ok(Outcome { changed: true, rows, undo_copy, notes })
+}
+
+/// Loads a tenant into staging and leaves it there, unchecked, for an instance that nobody else uses. Gives the name of the database or schema.
+///
+/// # Errors
+/// As [`drill`].
+pub async fn load(job: &Job<'_>) -> Result<String, SourceError> {
+    job.check_layout()?;
+    let lock = RestoreLock::take(job).await?;
+    let staged = stage(job).await;
+    lock.release().await;
+    staged.map(|_| job.names.stage.as_str().to_owned())
 }
 
 /// Restores a tenant into staging, checks it against the recovery point and removes it again, whatever happened: a restore test,

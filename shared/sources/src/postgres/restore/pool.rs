@@ -10,7 +10,7 @@ use super::{
     },
     Job, Staged,
     check::summarise,
-    load, role,
+    load, loaders, role,
 };
 use crate::error::{Phase, SourceError};
 
@@ -23,19 +23,23 @@ pub(super) async fn stage(job: &Job<'_>) -> Result<Staged, SourceError> {
     let (stage, role) = (&job.names.stage, &job.names.role);
     live.batch("making the staging schema", &format!("CREATE SCHEMA {stage} AUTHORIZATION {role}")).await?;
     for table in &job.facts.tables {
-        // Columns and types alone: no default, check or trigger runs when rows are loaded. The key makes the comparison by key fast.
+        // Columns and types alone: no default, check or trigger runs when rows are loaded.
         let columns = list(table.stored_columns().map(|column| &column.name));
         let name = table.name.in_schema(stage);
         let sql = format!(
-            "CREATE TABLE {name} AS SELECT {columns} FROM {} WITH NO DATA; ALTER TABLE {name} ADD PRIMARY KEY ({}); ALTER TABLE {name} OWNER TO {role}",
-            table.name,
-            list(&table.key)
+            "CREATE TABLE {name} AS SELECT {columns} FROM {} WITH NO DATA; ALTER TABLE {name} OWNER TO {role}",
+            table.name
         );
         live.batch(format!("making a staging table for {}", table.name), &sql).await?;
     }
     let staged = Staged { endpoint: job.live().with_login(user, password), schema: Some(stage.clone()) };
-    let session = Session::open(&staged.endpoint, Phase::Restoring).await?;
-    load::rows(job, &staged, &session).await?;
+    let session = staged.session().await?;
+    loaders::rows(job, &staged, &session).await?;
+    for table in &job.facts.tables {
+        // The key makes the comparison by key fast, and is made faster from rows that are there.
+        let sql = format!("ALTER TABLE {} ADD PRIMARY KEY ({})", table.name.in_schema(stage), list(&table.key));
+        session.batch(format!("making the staging key of {}", table.name), &sql).await?;
+    }
     load::statistics(job, &staged, &session).await?;
     Ok(staged)
 }

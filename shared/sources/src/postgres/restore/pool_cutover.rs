@@ -14,6 +14,7 @@ use super::{
         digest,
         facts::{DatabaseFacts, ForeignKeyFacts, SequenceFacts, TableFacts},
         ident::{Ident, QualifiedName, list, literal},
+        readers,
         session::Session,
     },
     CutOver, Job,
@@ -99,8 +100,8 @@ impl<'a> Cutover<'a> {
     }
 
     async fn digest(&self) -> Result<Vec<vault::StreamSummary>, SourceError> {
-        let mut digester = Digester::new(self.job.point.tenant_secret());
-        digest::digest_tables(self.session, &self.job.facts.tables, Placement::live(self.job.scope), &mut digester).await
+        let digester = Digester::against(self.job.point).await?;
+        readers::read_alone(self.session, &self.job.facts.tables, Placement::live(self.job.scope), &digester).await
     }
 
     /// The tables are locked now: what was approved must still be what is there.

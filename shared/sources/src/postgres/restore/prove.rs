@@ -30,7 +30,7 @@ pub async fn prove(endpoint: &Endpoint, scope: &Scope, point: &PointReader) -> R
     let facts = DatabaseFacts::decode(&point.manifest().facts)?;
     let place = endpoint.with_database(scope.database.as_str()).place();
     let mismatch = |what: String| SourceError::Mismatch { place, what, state: "it is live as described".to_owned() };
-    let Some(live) = digest::digest(endpoint, scope, &mut Digester::new(point.tenant_secret())).await? else {
+    let Some(live) = digest::digest(endpoint, scope, &Digester::against(point).await?).await? else {
         return Err(mismatch("the live scope is not there".to_owned()));
     };
     let differences = live.differences(point.manifest());

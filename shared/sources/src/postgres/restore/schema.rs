@@ -14,7 +14,7 @@ use super::{
         toc::MadeBeforehand,
         tools::Section,
     },
-    CutOver, Job, Staged, load,
+    CutOver, Job, Staged, load, loaders,
     lock::RestoreLock,
     owners, role,
 };
@@ -40,8 +40,8 @@ pub(super) async fn stage(job: &Job<'_>) -> Result<Staged, SourceError> {
     let staged = Staged { endpoint: job.live().with_login(user, password), schema: Some(stage.clone()) };
     let made = MadeBeforehand { schema: Some(stage), extensions: Vec::new() };
     load::archive_entries(job, &staged, Section::PreData, &pre_data, &made).await?;
-    let session = Session::open(&staged.endpoint, Phase::Restoring).await?;
-    load::rows(job, &staged, &session).await?;
+    let session = staged.session().await?;
+    loaders::rows(job, &staged, &session).await?;
     load::sequences(job, &staged, &session).await?;
     load::archive_entries(job, &staged, Section::PostData, &post_data, &made).await?;
     load::materialised_views(job, &staged, &session).await?;
