@@ -13,6 +13,7 @@ fn allowed(package: &str, path: &str) -> Vec<&'static str> {
         "aws" => vec!["domain", "vault", "catalog", "sources"],
         "runtime" => vec!["domain", "vault", "catalog", "sources", "aws"],
         "holdfast-cli" => vec!["domain", "aws"],
+        "holdfast-benches" => vec!["domain", "vault", "sources", "aws"],
         "holdfast-tests" => vec![],
         _ if path.contains("/functions/") => vec!["domain", "vault", "catalog", "sources", "aws", "runtime"],
         other => panic!("package {other} has no room yet: give it one here and in ARCHITECTURE.md"),
