@@ -4,10 +4,10 @@ import os
 
 import bootstrap
 from ours import Ours, uploader
-from peers import Copy1, Copy2, PgBackRest, PgDump, PgDumpFast, Peer, Restic, python_uploader
+from peers import Copy1, Copy2, Copy2InOrder, PgBackRest, PgDump, PgDumpFast, Peer, Restic, python_uploader
 
 # In the order of their turns.
-NAMES = ("copy1", "copy2", "pg_dump", "pg_dump_fast", "restic", "pgbackrest", "ours")
+NAMES = ("copy1", "copy2", "copy2_in_order", "pg_dump", "pg_dump_fast", "restic", "pgbackrest", "ours")
 
 
 def choose(world, options) -> tuple[list[Peer], dict[str, str]]:
@@ -19,7 +19,8 @@ def choose(world, options) -> tuple[list[Peer], dict[str, str]]:
     has_ours = os.access(options.holdfast_bench, os.X_OK)
     upload = uploader(world, options.holdfast_bench.resolve()) if has_ours else python_uploader(world)
     made = {
-        "copy1": lambda: Copy1(world), "copy2": lambda: Copy2(world), "pg_dump": lambda: PgDump(world, upload),
+        "copy1": lambda: Copy1(world), "copy2": lambda: Copy2(world), "copy2_in_order": lambda: Copy2InOrder(world),
+        "pg_dump": lambda: PgDump(world, upload),
         "pg_dump_fast": lambda: PgDumpFast(world, upload), "restic": lambda: Restic(world), "pgbackrest": lambda: PgBackRest(world),
         "ours": lambda: Ours(world, options.holdfast_bench.resolve()),
     }

@@ -19,6 +19,10 @@ TABLES = {
 }
 # Reading the small ones in halves would cost more than it evens out.
 SPLIT = ("reading", "message", "document")
+# What a backup that finds its chunks again must read by; the table left out has no key.
+KEYS = {
+    "customer": "id", "reading": "id", "message": "id", "document": "id", "session": "id", "stock": "warehouse_id, article, day",
+}
 
 
 def rows(size_mb: int) -> dict[str, int]:
@@ -48,17 +52,37 @@ def copy_statements(world) -> list[list[str]]:
 
     Halves are ranges of pages: the cheapest way PostgreSQL has to read a part of a table, and so the hardest limit.
     """
-    pages = dict(world.cluster.query("SELECT relname, relpages FROM pg_class WHERE relkind = 'r'", DATABASE))
-    halves = [[], []]
-    for table in SPLIT:
-        middle = f"'({pages[table] // 2},0)'::tid"
-        halves[0].append(f"COPY (SELECT * FROM {table} WHERE ctid < {middle}) TO STDOUT")
-        halves[1].append(f"COPY (SELECT * FROM {table} WHERE ctid >= {middle}) TO STDOUT")
-    load_pages = [0, 0]
+    pages = _pages(world)
+    middles = {table: f"'({pages[table] // 2},0)'::tid" for table in SPLIT}
+    halves = [[f"COPY (SELECT * FROM {table} WHERE ctid {half} {middles[table]}) TO STDOUT" for table in SPLIT] for half in ("<", ">=")]
+    return _balanced(halves, {table: f"COPY {table} TO STDOUT" for table in TABLES}, pages)
+
+
+def ordered_copy_statements(world) -> list[list[str]]:
+    """The same rows by their keys."""
+    middles = {table: world.cluster.query(f"SELECT max(id) / 2 FROM {table}", DATABASE)[0][0] for table in SPLIT}
+    halves = [
+        [f"COPY (SELECT * FROM {table} WHERE id {half} {middles[table]} ORDER BY id) TO STDOUT" for table in SPLIT]
+        for half in ("<", ">=")
+    ]
+    whole = {
+        table: f"COPY (SELECT * FROM {table} ORDER BY {KEYS[table]}) TO STDOUT" if table in KEYS else f"COPY {table} TO STDOUT"
+        for table in TABLES
+    }
+    return _balanced(halves, whole, _pages(world))
+
+
+def _pages(world) -> dict[str, int]:
+    return dict(world.cluster.query("SELECT relname, relpages FROM pg_class WHERE relkind = 'r'", DATABASE))
+
+
+def _balanced(halves: list[list[str]], whole: dict[str, str], pages: dict[str, int]) -> list[list[str]]:
+    """Adds the tables that are not split, each to the connection that has less to do."""
+    taken = [0, 0]
     for table in sorted(set(TABLES) - set(SPLIT), key=pages.get, reverse=True):
-        lighter = load_pages.index(min(load_pages))
-        load_pages[lighter] += pages[table]
-        halves[lighter].append(f"COPY {table} TO STDOUT")
+        lighter = taken.index(min(taken))
+        taken[lighter] += pages[table]
+        halves[lighter].append(whole[table])
     return halves
 
 

@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from dataset import DATABASE, TABLES, copy_statements
+from dataset import DATABASE, TABLES, copy_statements, ordered_copy_statements
 from jobs import Command
 from store import folder_bytes
 
@@ -74,6 +74,17 @@ class Copy2(Copy1):
         return copy_statements(self.world)
 
     unchanged = clustered = random = digest = Copy1.full
+
+
+class Copy2InOrder(Copy1):
+    """The same over two connections, each row in the order of its table's key."""
+
+    name = "copy2_in_order"
+
+    def _statements(self) -> list[list[str]]:
+        return ordered_copy_statements(self.world)
+
+    unchanged = Copy1.full
 
 
 class PgDump(Peer):

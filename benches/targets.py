@@ -51,6 +51,7 @@ def _ours(situation: str) -> tuple[str, str]:
 
 COMPARISONS = (
     Comparison("full backup / bare COPY over two connections", _ours("full"), ("full", "copy2"), at_most=2.0),
+    Comparison("full backup / bare COPY in key order", _ours("full"), ("full", "copy2_in_order")),
     Comparison("full backup / `pg_dump -Fd -j2` and upload", _ours("full"), ("full", "pg_dump"), at_most=0.4),
     Comparison("full backup / the same with its fastest codec", _ours("full"), ("full", "pg_dump_fast")),
     Comparison("full backup / restic", _ours("full"), ("full", "restic")),
@@ -58,6 +59,7 @@ COMPARISONS = (
     Comparison("full backup, stored bytes / `pg_dump`", _ours("full"), ("full", "pg_dump"), "stored_bytes"),
     Comparison("full backup, stored bytes / restic", _ours("full"), ("full", "restic"), "stored_bytes"),
     Comparison("unchanged incremental / bare COPY", _ours("unchanged"), ("unchanged", "copy2"), at_most=1.4),
+    Comparison("unchanged incremental / bare COPY in key order", _ours("unchanged"), ("unchanged", "copy2_in_order")),
     Comparison("unchanged incremental / restic", _ours("unchanged"), ("unchanged", "restic")),
     Comparison("unchanged incremental / pgBackRest", _ours("unchanged"), ("unchanged", "pgbackrest")),
     Comparison("unchanged incremental, stored bytes / full", _ours("unchanged"), _ours("full"), "stored_bytes", at_most=0.01),

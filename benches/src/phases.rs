@@ -1,4 +1,4 @@
-//! How long each span of the code took: the phases of a job.
+//! How long each span of our sources took: the phases of a job. Those of libraries are left out.
 
 use std::{
     collections::BTreeMap,
@@ -31,15 +31,15 @@ impl Phases {
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Phases {
     fn on_new_span(&self, _: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
-        if let Some(span) = context.span(id) {
+        if let Some(span) = context.span(id).filter(|span| span.metadata().target().starts_with("sources::")) {
             span.extensions_mut().insert(Began(Instant::now()));
         }
     }
 
     fn on_close(&self, id: span::Id, context: Context<'_, S>) {
         let Some(span) = context.span(&id) else { return };
-        let took = span.extensions().get::<Began>().map(|began| began.0.elapsed().as_secs_f64());
+        let Some(took) = span.extensions().get::<Began>().map(|began| began.0.elapsed().as_secs_f64()) else { return };
         let mut seconds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *seconds.entry(span.name()).or_default() += took.unwrap_or_default();
+        *seconds.entry(span.name()).or_default() += took;
     }
 }

@@ -1,6 +1,7 @@
 //! Silo and database layouts: a whole database is staged beside the live one, then the two change names.
 
 use serde::Deserialize;
+use tracing::{Instrument, info_span};
 
 use super::{
     super::{
@@ -27,11 +28,11 @@ pub(super) async fn stage(job: &Job<'_>) -> Result<Staged, SourceError> {
     let staged = Staged { endpoint: endpoint.with_login(user, password), schema: None };
     load::definitions(job, &staged, Section::PreData, &made).await?;
     let session = staged.session().await?;
-    loaders::rows(job, &staged, &session).await?;
+    loaders::rows(job, &staged, &session).instrument(info_span!("rows")).await?;
     load::sequences(job, &staged, &session).await?;
-    load::definitions(job, &staged, Section::PostData, &made).await?;
+    load::definitions(job, &staged, Section::PostData, &made).instrument(info_span!("indexes")).await?;
     load::materialised_views(job, &staged, &session).await?;
-    load::statistics(job, &staged, &session).await?;
+    load::statistics(job, &staged, &session).instrument(info_span!("statistics")).await?;
     Ok(staged)
 }
 
