@@ -22,7 +22,8 @@ HEADINGS = {
     "digest": "Check of the live data against the recovery point, by hash only",
 }
 WHO = {
-    "copy1": "bare `COPY`, one connection", "copy2": "bare `COPY`, two connections", "pg_dump": "`pg_dump -Fd -j2`, then upload",
+    "copy1": "bare `COPY`, one connection", "copy2": "bare `COPY`, two connections",
+    "copy2_in_order": "the same in key order", "pg_dump": "`pg_dump -Fd -j2`, then upload",
     "pg_dump_fast": "the same, fastest codec", "restic": "`pg_dump -Fc -Z0` into restic", "pgbackrest": "pgBackRest, whole cluster",
     "ours": "**Holdfast**",
 }

@@ -184,6 +184,7 @@ impl Item {
             }
         };
         facts[REGISTER_FACT] = json!(self.tenant);
+        writer.behind(services.newest_place(&self.tenant.id, vault_tenant).await?);
         let written = writer.finish(facts, services.clock.now()).await?;
         let reused = written.chunks_reused;
         tracing::info!(chunks = written.chunks, reused, stored_bytes = written.stored_bytes, packs = written.packs, "written");

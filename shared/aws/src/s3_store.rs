@@ -16,6 +16,9 @@ use vault::{BoxError, ObjectInfo, ObjectStore, StoreError};
 
 use crate::error::{Answer, Sort};
 
+/// How often a put is tried that met another put of the same key. S3's advice is to try again.
+const PUTS_MAX: usize = 5;
+
 /// An [`ObjectStore`] on S3.
 #[derive(Debug, Clone)]
 pub struct S3Store {
@@ -37,22 +40,27 @@ impl S3Store {
 impl ObjectStore for S3Store {
     /// Needs `s3:PutObject`.
     async fn put_new(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
-        let call = self
-            .client
-            .put_object()
-            .bucket(&self.bucket)
-            .key(key)
-            .if_none_match("*")
-            .checksum_algorithm(ChecksumAlgorithm::Sha256)
-            .body(ByteStream::from(bytes));
-        // The checksum's header is signed, and so are with it the bytes. Signing them by themselves would hash every pack once more.
-        let Err(error) = call.customize().disable_payload_signing().send().await else { return Ok(()) };
-        let answer = Answer::of(error);
-        // 409: somebody else is writing this key at this moment. One of the two will have created it.
-        if answer.is(&["PreconditionFailed", "ConditionalRequestConflict"]) || matches!(answer.status, Some(409 | 412)) {
-            return Err(StoreError::Exists { key: key.to_owned() });
+        for _ in 0..PUTS_MAX {
+            let call = self
+                .client
+                .put_object()
+                .bucket(&self.bucket)
+                .key(key)
+                .if_none_match("*")
+                .checksum_algorithm(ChecksumAlgorithm::Sha256)
+                .body(ByteStream::from(bytes.clone()));
+            // The checksum's header is signed, and so are with it the bytes. Signing them by themselves would hash every pack once more.
+            let Err(error) = call.customize().disable_payload_signing().send().await else { return Ok(()) };
+            let answer = Answer::of(error);
+            if answer.is(&["PreconditionFailed"]) || answer.status == Some(412) {
+                return Err(StoreError::Exists { key: key.to_owned() });
+            }
+            // 409: somebody else is writing this key at this moment, and may yet fail. Until one has, nobody can say whether it is taken.
+            if !answer.is(&["ConditionalRequestConflict"]) && answer.status != Some(409) {
+                return Err(failure(key, answer));
+            }
         }
-        Err(failure(key, answer))
+        Err(StoreError::Unavailable { key: key.to_owned(), source: "others kept writing it at the same moment".into() })
     }
 
     /// Needs `s3:GetObject`, and `s3:ListBucket` (with the key as `s3:prefix`) to be told that an object is missing rather than denied.

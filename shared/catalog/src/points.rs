@@ -3,7 +3,7 @@
 use domain::{
     RecoveryPointId, RunId, TenantId,
     error::{Coded, ErrorCode, ErrorReport},
-    point::{Content, IllegalTransition, Kind, Proof, RecoveryPoint, State},
+    point::{self, Content, IllegalTransition, Kind, Proof, RecoveryPoint, State},
     slot::{Slot, Subject},
 };
 use jiff::Timestamp;
@@ -182,19 +182,13 @@ impl Catalog {
         self.newest(subject, kind, RecoveryPoint::is_usable).await
     }
 
-    /// The recovery point whose stored chunks the next one may share: the newest available, unless one that may share chunks with it
-    /// was found to be bad. What is begun after that is stored anew.
+    /// The recovery point whose stored chunks the next one may share, if there is one: see [`point::to_build_on`].
     ///
     /// # Errors
     /// If the table fails.
     pub async fn to_build_on(&self, subject: &Subject, kind: Kind) -> Result<Option<RecoveryPoint>, TableError> {
-        let points = self.points(subject, Some(kind), domain::caps::LISTED_POINTS_MAX).await?;
-        let mut points: Vec<RecoveryPoint> = points.into_iter().map(|point| point.value).collect();
-        let newest = points.iter().position(|point| point.content().is_some()).map(|newest| points.swap_remove(newest));
-        let refuted_since = |newest: &RecoveryPoint| {
-            points.iter().chain([newest]).any(|point| matches!(point.proof, Proof::Refuted { at, .. } if at >= newest.started_at))
-        };
-        Ok(newest.filter(|newest| !refuted_since(newest)))
+        let points = self.points(subject, Some(kind), domain::caps::BUILT_ON_LISTED_MAX).await?;
+        Ok(point::to_build_on(points.into_iter().map(|point| point.value).collect()))
     }
 
     async fn newest(

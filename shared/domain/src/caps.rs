@@ -58,3 +58,8 @@ pub const DRILLS_READ_MAX: usize = 10_000;
 pub const FOLLOW_PREVIEW_AT_MOST_S: u32 = 20 * 60;
 /// How long `holdfast` follows a request to its end, in seconds: as long as an approval may take.
 pub const FOLLOW_AT_MOST_S: u32 = 24 * 3600;
+/// After this long, an export stores everything anew instead of sharing what is stored: far below the time for which the vault locks an
+/// object (35 days unless the template's `VaultLockDays` says otherwise), so that whatever a recovery point needs stays locked for weeks.
+pub const FULL_EVERY_S: i64 = 14 * 24 * 3600;
+/// Newest records that are looked at for what an export can build on: two weeks of hourly ones and twice as many failed.
+pub const BUILT_ON_LISTED_MAX: usize = 1_000;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    caps,
     error::{Coded, ErrorCode, ErrorReport},
     id::{RecoveryPointId, RunId, VaultTenantId},
     slot::{Slot, Subject},
@@ -242,6 +243,12 @@ impl RecoveryPoint {
         }
     }
 
+    /// Whether it is an export that shares no stored chunk with an earlier one. It may have expired since.
+    fn stored_everything(&self) -> bool {
+        let (State::Available { content, .. } | State::Expired { content, .. }) = &self.state else { return false };
+        matches!(content, Content::Export { parent: None, .. })
+    }
+
     /// A further attempt: a run that stopped in the middle, or failed, gives the slot to this one.
     ///
     /// # Errors
@@ -339,6 +346,21 @@ impl RecoveryPoint {
     }
 }
 
+/// The recovery point whose stored chunks the next one may share, of those of one subject and kind, newest first.
+///
+/// It is the newest available one, unless
+/// - one that may share chunks with it was found to be bad since it was begun, or
+/// - everything was last stored anew more than [`caps::FULL_EVERY_S`] before it, or nobody knows when: a stored object is locked for a
+///   time counted from when it was written, so what is shared for ever would be without a lock.
+#[must_use]
+pub fn to_build_on(points: Vec<RecoveryPoint>) -> Option<RecoveryPoint> {
+    let newest = points.iter().find(|point| point.content().is_some())?;
+    let refuted_since = |point: &RecoveryPoint| matches!(point.proof, Proof::Refuted { at, .. } if at >= newest.started_at);
+    let stored_anew = points.iter().find(|point| point.stored_everything())?;
+    let age_s = newest.scheduled_time.duration_since(stored_anew.scheduled_time).as_secs();
+    (!points.iter().any(refuted_since) && age_s <= caps::FULL_EVERY_S).then(|| newest.clone())
+}
+
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
@@ -429,5 +451,51 @@ mod tests {
     fn a_refuted_recovery_point_serves_no_restore() {
         let refuted = running().publish(content(), now()).unwrap().judge(Proof::Refuted { at: now(), findings: vec![] }).unwrap();
         assert!(!refuted.is_usable());
+    }
+
+    /// Exports a day apart, newest first, by what each was built on.
+    fn exports(parents: &[Option<u128>]) -> Vec<RecoveryPoint> {
+        let day = |back: usize| now() - jiff::SignedDuration::from_hours(24 * i64::try_from(back).unwrap());
+        let export = |(back, parent): (usize, &Option<u128>)| {
+            let content = Content::Export {
+                vault_tenant: VaultTenantId::from_uuid(Uuid::from_u128(1)),
+                sequence: 1,
+                link_sha256: "00".into(),
+                parent: parent.map(|parent| RecoveryPointId::from_uuid(Uuid::from_u128(parent))),
+                rows: 1,
+                plaintext_bytes: 1,
+                stored_bytes: 1,
+            };
+            let mut point = running().publish(content, day(back)).unwrap();
+            (point.scheduled_time, point.started_at) = (day(back), day(back));
+            point
+        };
+        parents.iter().enumerate().map(export).collect()
+    }
+
+    #[test]
+    fn the_next_export_builds_on_the_newest_one() {
+        let points = exports(&[Some(2), Some(1), None]);
+        assert_eq!(to_build_on(points.clone()).as_ref(), points.first());
+        assert_eq!(to_build_on(Vec::new()), None);
+    }
+
+    #[test]
+    fn what_was_found_bad_since_is_not_built_on_and_what_came_after_is() {
+        let mut points = exports(&[Some(1), None]);
+        points[1].proof = Proof::Refuted { at: points[0].started_at, findings: Vec::new() };
+        assert_eq!(to_build_on(points.clone()), None, "the newest may share the damage");
+        points[1].proof = Proof::Refuted { at: points[1].started_at, findings: Vec::new() };
+        assert_eq!(to_build_on(points.clone()).as_ref(), points.first(), "it was begun knowing of it");
+    }
+
+    #[test]
+    fn everything_is_stored_anew_before_the_lock_of_what_is_shared_can_end() {
+        let mut days = vec![Some(1); 15];
+        days[14] = None;
+        assert!(to_build_on(exports(&days)).is_some());
+        days.insert(0, Some(1));
+        assert_eq!(to_build_on(exports(&days)), None);
+        assert_eq!(to_build_on(exports(&[Some(1), Some(1)])), None, "nobody knows how old what they share is");
     }
 }

@@ -13,8 +13,9 @@ use domain::{
     alert::{Alert, AlertClass},
     caps,
     plan::{Database, Plan},
-    point::{Content, RecoveryPoint, State},
+    point::{Content, Kind, RecoveryPoint, State},
     register::{Register, Tenant},
+    slot::Subject,
 };
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -204,6 +205,21 @@ impl Services {
                 Err(ErrorReport::new(ErrorCode::NotAuthentic, message))
             }
         }
+    }
+
+    /// The newest place in a tenant's chain that was published, 0 if none was: a chain that ends before it was cut off.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub async fn newest_place(&self, tenant: &TenantId, vault_tenant: VaultTenantId) -> Result<u64, ErrorReport> {
+        let subject = Subject::Tenant(tenant.clone());
+        let mut newest = 0;
+        for kind in [Kind::Database, Kind::Media, Kind::Configuration] {
+            let points = self.catalog.points(&subject, Some(kind), caps::POSTURE_POINTS_MAX).await?;
+            let places = points.iter().filter_map(|point| place_in_chain(&point.value, vault_tenant));
+            newest = places.fold(newest, u64::max);
+        }
+        Ok(newest)
     }
 
     /// Where `pg_dump` and `pg_restore` are.

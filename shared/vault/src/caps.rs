@@ -32,11 +32,11 @@ pub const LIST_BYTES_TARGET: usize = 1 << 20;
 pub const LISTS_KEPT_MAX: usize = 4;
 /// A link: 100 bytes per pack, so enough for some 150,000 packs.
 pub const LINK_BYTES_MAX: usize = 16 << 20;
-/// Objects in the chain that may stand behind the last authentic link before a writer gives up looking for it.
+/// Objects at the chain's end, and before the newest place that was published, that a writer looks at for an authentic link.
 pub const CHAIN_INTRUDERS_MAX: u64 = 64;
 /// Plaintext of a manifest or progress.
 pub const MANIFEST_BYTES_MAX: usize = 64 << 20;
-/// Chunks of one recovery point, about 1.2 TB of rows: an incremental run holds 130 bytes of memory for each.
+/// Chunks of one recovery point, about 1.2 TB of rows: an incremental run holds some 150 to 300 bytes of memory for each.
 pub const CHUNKS_PER_POINT_MAX: usize = 4_000_000;
 /// Slices of a stream.
 pub const SLICES_PER_STREAM_MAX: usize = 10_000;

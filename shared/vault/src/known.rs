@@ -1,22 +1,47 @@
 //! The chunks of an earlier recovery point, by id: what need not be hashed, compressed, sealed and stored again.
 
-use std::collections::HashMap;
+use std::{
+    borrow::Borrow,
+    collections::{HashMap, HashSet},
+    hash::{Hash, Hasher},
+};
 
 use crate::{chunk::ChunkId, entry::ChunkEntry, link::PackEntry, list::StreamId};
 
 /// Chunks that are already in the vault.
 #[derive(Default)]
 pub(crate) struct KnownChunks {
-    chunks: HashMap<ChunkId, Known>,
+    chunks: HashSet<Known>,
     /// Numbers in place of ids, to keep the entries small.
     streams: HashMap<StreamId, u32>,
     packs: Vec<PackEntry>,
 }
 
+/// Found by its chunk's id, which it holds only once.
 struct Known {
     stream: u32,
     entry: ChunkEntry,
 }
+
+impl Borrow<ChunkId> for Known {
+    fn borrow(&self) -> &ChunkId {
+        &self.entry.id
+    }
+}
+
+impl Hash for Known {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.entry.id.hash(state);
+    }
+}
+
+impl PartialEq for Known {
+    fn eq(&self, other: &Self) -> bool {
+        self.entry.id == other.entry.id
+    }
+}
+
+impl Eq for Known {}
 
 impl KnownChunks {
     /// No chunks, of the given packs.
@@ -30,7 +55,8 @@ impl KnownChunks {
         let stream = *self.streams.entry(stream).or_insert(next);
         let usable = entries.into_iter().filter(|entry| self.packs.get(entry.pack as usize).is_some_and(&sound));
         for entry in usable {
-            self.chunks.entry(entry.id).or_insert(Known { stream, entry });
+            // Of equal chunks the first stays.
+            self.chunks.insert(Known { stream, entry });
         }
     }
 

@@ -72,7 +72,12 @@ impl Vault {
     /// If the secret's record can neither be read nor made, or is not this tenant's.
     pub async fn tenant_secret(&self, tenant: VaultTenantId) -> Result<TenantSecret, VaultError> {
         match self.existing_tenant_secret(tenant).await {
-            Err(VaultError::Store(StoreError::Missing { .. })) => {}
+            Err(VaultError::Store(StoreError::Missing { key })) => {
+                // Where there are recovery points there was a secret. A new one in its place would hide that it was lost, and what it opens.
+                if !self.chain(tenant).places(0).await?.is_empty() {
+                    return Err(StoreError::Missing { key }.into());
+                }
+            }
             found_or_failed => return found_or_failed,
         }
         let context = KeyContext::dedup(self.id.clone(), tenant);

@@ -70,8 +70,8 @@ pub(crate) struct Writing {
     owner: Owner,
     codec: ChunkCodec,
     chain: Chain,
-    /// Where to look for the chain's head.
-    after: u64,
+    /// A place in the chain that is known to have been taken.
+    after: AtomicU64,
     framers: Arc<Framers>,
     known: Arc<KnownChunks>,
     packs: tokio::sync::Mutex<PackWriter>,
@@ -118,7 +118,7 @@ impl PointWriter {
             owner,
             codec,
             chain,
-            after,
+            after: after.into(),
             framers,
             known: Arc::new(known),
             packs: packs.into(),
@@ -147,6 +147,12 @@ impl PointWriter {
     #[must_use]
     pub fn tenant_secret(&self) -> &TenantSecret {
         &self.0.codec.secret
+    }
+
+    /// Says which place in the tenant's chain was published last, whoever published it. Its link is never replaced then, even if it is
+    /// gone: a gap shows, a link that was written twice does not.
+    pub fn behind(&self, published: u64) {
+        self.0.after.fetch_max(published, SeqCst);
     }
 
     /// Stores a document under a name unique among documents.
@@ -314,7 +320,7 @@ impl Writing {
 
         let ours = |pack: &&PackEntry| pack.run == run;
         let content = LinkContent { vault, tenant, point, run, manifest: stored_manifest, lists, packs };
-        let added = self.chain.append(self.after, &content).await?;
+        let added = self.chain.append(self.after.load(SeqCst), &content).await?;
         Ok(Written {
             rows: manifest.streams.iter().map(|stream| stream.rows).sum(),
             plaintext_bytes: self.plaintext_bytes.load(SeqCst),

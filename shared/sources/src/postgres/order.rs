@@ -53,6 +53,7 @@ pub(crate) async fn of_key(session: &Session, table: &QualifiedName, key: &[Iden
     Ok(found.into_iter().zip(key).take_while(|(found, key)| found.column == **key).map(|(found, _)| found).collect())
 }
 
+/// Types such as `regclass` are left out: their text is a name, which the type that the index compares does not read.
 fn query(table: &str) -> String {
     let operator = |strategy: u8, name: &str| {
         format!(
@@ -67,7 +68,7 @@ fn query(table: &str) -> String {
          FROM pg_index i CROSS JOIN unnest(i.indkey, i.indclass) WITH ORDINALITY AS k(attnum, opclass, place)
          JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
          JOIN pg_opclass c ON c.oid = k.opclass JOIN pg_am m ON m.oid = c.opcmethod AND m.amname = 'btree'
-         JOIN pg_type compared ON compared.oid = c.opcintype JOIN pg_type own ON own.oid = a.atttypid
+         JOIN pg_type compared ON compared.oid = c.opcintype JOIN pg_type own ON own.oid = a.atttypid AND own.typname !~ '^reg'
          JOIN pg_type t ON t.oid = CASE WHEN compared.typname = 'anyenum' AND own.typtype = 'e' THEN own.oid ELSE compared.oid END AND t.typtype IN ('b', 'e')
          JOIN pg_namespace tn ON tn.oid = t.typnamespace
          LEFT JOIN pg_collation l ON l.oid = a.attcollation LEFT JOIN pg_namespace ln ON ln.oid = l.collnamespace

@@ -106,8 +106,8 @@ impl ObjectStore for Repeating {
 #[tokio::test]
 async fn a_link_whose_reply_was_lost_takes_the_next_place_or_fences_the_run() {
     let (mut fenced, mut next) = (0, 0);
-    // Seven puts in all; which of them loses its reply decides.
-    for nth in 1..=8 {
+    // Of all the calls, which one loses its reply decides.
+    for nth in 1..=9 {
         let world = World::new();
         let vault = world.over(Arc::new(Repeating(Arc::clone(&world.store))));
         world.store.fail_at(nth, Fault::After);
@@ -162,7 +162,7 @@ async fn an_object_far_ahead_does_not_stop_the_chain_and_is_one_finding() {
 }
 
 #[tokio::test]
-async fn more_intruders_than_a_run_looks_behind_stop_it_with_an_error() {
+async fn however_many_intruders_there_are_the_next_run_finds_a_place() {
     let (world, tenant) = world_with(1).await;
     for place in 2..=caps::CHAIN_INTRUDERS_MAX + 1 {
         world.store.overwrite(&link(tenant, place), "planted");
@@ -171,7 +171,34 @@ async fn more_intruders_than_a_run_looks_behind_stop_it_with_an_error() {
     for place in 1_000..=1_000 + caps::CHAIN_INTRUDERS_MAX {
         world.store.overwrite(&link(tenant, place), "planted");
     }
-    assert_eq!(code(world.back_up(names(1, 3, 3)).await), ErrorCode::NotAuthentic);
+    let parent = names(1, 2, 2).parent(&vault::PointRef {
+        sequence: caps::CHAIN_INTRUDERS_MAX + 2,
+        link_sha256: sha256_hex(&world.store.objects()[&link(tenant, caps::CHAIN_INTRUDERS_MAX + 2)]),
+    });
+    let next = back_up(&world.vault, names(1, 3, 3), Some(&parent)).await.unwrap();
+    assert_eq!(next.point.sequence, caps::CHAIN_INTRUDERS_MAX + 3);
+}
+
+#[tokio::test]
+async fn a_published_link_that_is_gone_is_not_replaced_by_the_next_run() {
+    let (world, tenant) = world_with(3).await;
+    world.store.remove(&link(tenant, 3));
+    let fourth = names(1, 4, 4);
+    let writer = world.vault.begin(fourth.tenant, fourth.point, fourth.run, None).await.unwrap();
+    writer.behind(3);
+    let written = writer.finish(serde_json::json!(null), crate::world::noon()).await.unwrap();
+    assert_eq!(written.point.sequence, 4);
+    let findings = world.chain_findings(tenant, 4).await;
+    assert_eq!(findings.len(), 1, "the gap shows: {findings:?}");
+}
+
+#[tokio::test]
+async fn a_lost_dedup_secret_is_not_replaced_by_another() {
+    let (world, _) = world_with(1).await;
+    let key = world.stored("/keys/dedup").remove(0);
+    world.store.remove(&key);
+    assert_eq!(code(world.back_up(names(1, 2, 2)).await), ErrorCode::NotAuthentic);
+    assert_eq!(world.stored("/keys/dedup"), [""; 0]);
 }
 
 #[tokio::test]

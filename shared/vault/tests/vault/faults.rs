@@ -14,7 +14,7 @@ async fn every_store_call_of_a_backup_can_fail_in_every_way() {
         world.back_up(names(1, 2, 3)).await.unwrap();
         world.store.calls()
     };
-    assert_eq!(calls, 8);
+    assert_eq!(calls, 9);
     for nth in 1..=calls {
         for (fault, expected) in [
             (Fault::Before, ErrorCode::StoreUnavailable),
