@@ -13,7 +13,7 @@ mod verdict;
 use runtime::{door, services::Services};
 
 // Whoever reads rows stays on one thread, which saves a quarter of an unchanged export's processor time; work on chunks has
-// threads of its own (`docs/benchmarks.md`).
+// threads of its own (`docs/performance.md`).
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), door::Closed> {
     door::serve("verify", Services::load, handler::handle).await

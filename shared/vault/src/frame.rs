@@ -18,7 +18,7 @@ const RAW: u8 = 0;
 const ZSTD: u8 = 1;
 /// Everything shorter is padded to this.
 const BYTES_MIN: usize = 256;
-/// Measured (`docs/benchmarks.md`): level 1 compresses rows to 5 % more than level 3 at little more than half its cost, and a backup's
+/// Measured (`docs/performance.md`): level 1 compresses rows to 5 % more than level 3 at little more than half its cost, and a backup's
 /// time is mostly compression. Not part of the format.
 const ZSTD_LEVEL: i32 = 1;
 /// A window of 128 KiB stays in a core's cache; chunks are not much longer, and larger ones found no more.
