@@ -12,7 +12,7 @@ mod verdict;
 
 use runtime::{door, services::Services};
 
-// Whoever reads rows stays on one thread, which saves a quarter of an unchanged export's processor time; work on chunks has
+// Whoever reads rows stays on one thread, which saved a fifth or so of an unchanged export's own processor time; work on chunks has
 // threads of its own (`docs/performance.md`).
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), door::Closed> {
