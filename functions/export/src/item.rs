@@ -246,6 +246,7 @@ fn content(vault_tenant: VaultTenantId, written: Written, parent: Option<Recover
         rows: written.rows,
         plaintext_bytes: written.plaintext_bytes,
         stored_bytes: written.stored_bytes,
+        read: None,
     }
 }
 

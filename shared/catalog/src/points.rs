@@ -263,6 +263,7 @@ mod tests {
             rows: 1,
             plaintext_bytes: 1,
             stored_bytes: 1,
+            read: None,
         }
     }
 

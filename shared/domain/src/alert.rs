@@ -45,6 +45,10 @@ pub enum AlertClass {
     EnvironmentBad,
     /// The tenant register, or a row of it, could not be read.
     RegisterBad,
+    /// A database holds data that no tenant of the register owns, so that no recovery point has it.
+    Uncovered,
+    /// Rows name media objects that are not there.
+    DanglingReference,
     /// Retention wanted to expire more than it may in one run.
     RetentionCapped,
     /// A restore waits for a second person.
@@ -66,6 +70,8 @@ impl AlertClass {
             Self::ChainBroken => "chain_broken",
             Self::EnvironmentBad => "environment_bad",
             Self::RegisterBad => "register_bad",
+            Self::Uncovered => "uncovered",
+            Self::DanglingReference => "dangling_reference",
             Self::RetentionCapped => "retention_capped",
             Self::RestoreAwaitsApproval => "restore_awaits_approval",
             Self::RestoreProven => "restore_proven",
@@ -84,12 +90,15 @@ impl AlertClass {
     pub fn severity(self) -> Severity {
         match self {
             Self::RestoreProven => Severity::Info,
-            Self::EnvironmentBad | Self::RestoreAwaitsApproval | Self::RetentionCapped => Severity::Warning,
+            Self::EnvironmentBad | Self::DanglingReference | Self::RestoreAwaitsApproval | Self::RetentionCapped => {
+                Severity::Warning
+            }
             Self::MissedSlot
             | Self::RunFailed
             | Self::BackupBad
             | Self::ChainBroken
             | Self::RegisterBad
+            | Self::Uncovered
             | Self::RestoreFailed => Severity::Critical,
         }
     }

@@ -82,6 +82,9 @@ pub struct Database {
     /// How tenants share it, when it holds pooled tables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<Pool>,
+    /// The RDS identifier of a read replica of its instance, for rules that read from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<String>,
 }
 
 /// Pooled tables.
@@ -102,6 +105,23 @@ pub struct Media {
     pub bucket: String,
     /// The prefix of a tenant's objects; `{tenant}` stands for the tenant id.
     pub prefix: String,
+    /// The columns that name objects, by which rows and objects are reconciled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<Reference>,
+}
+
+/// A column of tenants' tables whose values name media objects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    /// The table's name without its schema. A tenant without such a table has no such references.
+    pub table: String,
+    /// The column. Null names nothing.
+    pub column: String,
+    /// What a value has before the key below the tenant's prefix; `{tenant}` stands for the tenant id. Empty if values are such keys;
+    /// the same as `prefix` if they are whole keys.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub before: String,
 }
 
 /// Tenants' settings.
@@ -134,6 +154,19 @@ pub enum RuleKind {
     Export,
 }
 
+/// Which copy of a database exports read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadFrom {
+    /// The instance itself.
+    #[default]
+    Primary,
+    /// Its read replica, which may lag behind.
+    Replica,
+    /// A copy made from its newest snapshot for this purpose: quiet, as old as the snapshot, and no load on production.
+    Clone,
+}
+
 /// What runs when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -149,6 +182,9 @@ pub struct Rule {
     /// either way, and shares stored bytes with others in the second.
     #[serde(default)]
     pub full: bool,
+    /// Which copy of the databases its exports read; unused for snapshots.
+    #[serde(default)]
+    pub read_from: ReadFrom,
     /// When it is due.
     pub schedule: Schedule,
     /// The most data, in minutes, that may be lost.
@@ -201,6 +237,14 @@ impl Plan {
             if !rules.insert(&rule.id) {
                 return Err(format!("rule `{}` is named twice", rule.id));
             }
+            if rule.read_from == ReadFrom::Replica
+                && let Some(database) = self.databases.iter().find(|database| database.replica.is_none())
+            {
+                return Err(format!(
+                    "rule `{}` reads from replicas, but database `{}` names none in `replica`",
+                    rule.id, database.id
+                ));
+            }
             if rule.kind == RuleKind::Export && rule.classes.is_empty() {
                 return Err(format!("rule `{}` exports no class of tenants: name at least one in `classes`", rule.id));
             }
@@ -215,6 +259,17 @@ impl Plan {
                     rule.id, self.time_zone
                 ));
             }
+        }
+        if let Some(reference) = self
+            .media
+            .iter()
+            .flat_map(|media| &media.references)
+            .find(|reference| reference.table.is_empty() || reference.column.is_empty())
+        {
+            return Err(format!(
+                "a media reference names table `{}` and column `{}`: both are needed",
+                reference.table, reference.column
+            ));
         }
         let prefixes = self
             .media
@@ -336,6 +391,8 @@ mod tests {
             |plan| plan["rules"][0]["schedule"] = json!({ "daily_at": "02:15" }),
             "does not exist in Europe/Berlin on 2024-03-31",
         );
+        check(|plan| plan["rules"][0]["read_from"] = json!("replica"), "database `central` names none");
+        check(|plan| plan["media"]["references"] = json!([{ "table": "documents", "column": "" }]), "both are needed");
         check(|plan| plan["media"]["prefix"] = json!("tenants/{tenant}"), "keep tenants apart");
         check(|plan| plan["surprise"] = json!(1), "surprise");
         check(|plan| plan["retention"]["min_proven"] = json!(0), "min_proven");

@@ -41,6 +41,15 @@ impl Kind {
     }
 }
 
+/// When a source was read: what is recorded is no older than `from` and no younger than `until`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadSpan {
+    /// The instant of a database's consistent view, or the beginning of a listing.
+    pub from: Timestamp,
+    /// The same instant of a view, or the end of a listing.
+    pub until: Timestamp,
+}
+
 /// Where a recovery point's content is and how much of it there is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "content", rename_all = "snake_case")]
@@ -62,6 +71,9 @@ pub enum Content {
         plaintext_bytes: u64,
         /// Bytes that it added to the vault.
         stored_bytes: u64,
+        /// When the source was read; older records do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        read: Option<ReadSpan>,
     },
     /// A snapshot kept by RDS.
     Snapshot {
@@ -394,6 +406,7 @@ mod tests {
             rows: 1,
             plaintext_bytes: 2,
             stored_bytes: 3,
+            read: None,
         }
     }
 
@@ -465,6 +478,7 @@ mod tests {
                 rows: 1,
                 plaintext_bytes: 1,
                 stored_bytes: 1,
+                read: None,
             };
             let mut point = running().publish(content, day(back)).unwrap();
             (point.scheduled_time, point.started_at) = (day(back), day(back));

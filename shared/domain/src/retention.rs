@@ -190,6 +190,7 @@ mod tests {
             rows: 0,
             plaintext_bytes: 0,
             stored_bytes: 0,
+            read: None,
         };
         let point = RecoveryPoint::begin(&slot, RunId::from_uuid(Uuid::from_u128(2)), now());
         let mut point = point.publish(content, now()).unwrap().judge(proof).unwrap();

@@ -405,6 +405,7 @@ mod tests {
             rows: 1,
             plaintext_bytes: 1,
             stored_bytes: 1,
+            read: None,
         };
         let available = running().publish(content.clone(), NOW).unwrap();
         let expired = RecoveryPoint { state: State::Expired { at: NOW, content }, ..running() };
