@@ -8,7 +8,6 @@ use domain::{
 };
 use runtime::services::{Said, Services};
 use serde::Deserialize;
-use sources::postgres::restore::{self, Job, RestoreId};
 
 use crate::work::Work;
 
@@ -63,10 +62,7 @@ async fn tell(services: &Services, plan: &Plan, request: &RestoreRequest, report
 async fn clean_up(services: &Services, plan: &Plan, request: &RestoreRequest) -> Result<(), ErrorReport> {
     let cleaned = async {
         let work = Work::open(services, plan, request).await?;
-        let (tools, id) = (services.tools(), RestoreId::of(request.id.uuid()));
-        let job = Job::new(&work.endpoint, &tools, &work.scope, &id, &work.reader)?;
-        restore::cleanup(&job).await?;
-        Ok::<_, ErrorReport>(())
+        work.clean_up(request.id).await
     };
     match Box::pin(cleaned).await {
         Err(report) if report.code == ErrorCode::Throttled => Err(report),

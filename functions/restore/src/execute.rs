@@ -7,7 +7,6 @@ use domain::{
     request::{Outcome, RequestState},
 };
 use runtime::services::{Said, Services};
-use sources::postgres::restore::{self, Job, RestoreId};
 
 use crate::work::Work;
 
@@ -27,30 +26,22 @@ pub(crate) async fn execute(services: &Services, id: RequestId) -> Result<&'stat
             format!("restore request {id} is {}; another delivery moved it on", request.state.name()),
         ));
     };
-    let (tools, restore_id) = (services.tools(), RestoreId::of(id.uuid()));
-    let job = Job::new(&work.endpoint, &tools, &work.scope, &restore_id, &work.reader)?.approved_for(&preview.live_digest);
-
     let what = format!("{id} from {}", request.point);
     services.audit(Phase::Intent, "restore", "restore.execute", request.tenant.as_str(), &what).await?;
-    let done = async {
-        let done = restore::run(&job).await?;
-        let proof = restore::prove(&work.endpoint, &work.scope, &work.reader).await?;
-        Ok::<_, ErrorReport>((done, proof))
-    };
-    let done = Box::pin(done).await;
+    let done = Box::pin(work.carry_out(id, &preview.live_digest)).await;
     let outcome = match &done {
-        Ok((done, proof)) => format!("{id}: {} rows match, changed {}", proof.rows, done.changed),
+        Ok(done) => format!("{id}: {} rows match, changed {}", done.rows, done.changed),
         Err(report) => format!("{id}: {report}"),
     };
     services.audit(Phase::Outcome, "restore", "restore.execute", request.tenant.as_str(), &outcome).await?;
-    let (done, proof) = done?;
+    let done = done?;
 
     let outcome = Outcome {
         proven_at: services.clock.now(),
         rto_ms: services.ms_since(*started_at),
-        rows: proof.rows,
+        rows: done.rows,
         undo_copy: done.undo_copy,
-        notes: done.notes.into_iter().chain(proof.notes).collect(),
+        notes: done.notes,
     };
     let said = Said {
         summary: format!(

@@ -2,8 +2,11 @@
 
 mod abandon;
 mod await_approval;
+mod configuration;
+mod database;
 mod execute;
 mod handler;
+mod media;
 mod preview;
 mod work;
 

@@ -2,10 +2,9 @@
 
 use domain::{
     ErrorReport, RequestId,
-    request::{Findings, Preview, RequestState},
+    request::{Preview, RequestState},
 };
 use runtime::services::Services;
-use sources::postgres;
 
 use crate::work::Work;
 
@@ -18,8 +17,7 @@ pub(crate) async fn preview(services: &Services, id: RequestId) -> Result<&'stat
     }
     let plan = services.plan().await?;
     let work = Work::open(services, &plan, &request).await?;
-    let found = postgres::compare(&work.endpoint, &work.scope, &work.reader).await?;
-    let found = Findings { tables: found.tables, notes: found.notes, live_digest: found.live_digest };
+    let found = work.compare().await?;
     let preview = Preview::new(id, &work.tenant.id, work.content_id(), found, services.clock.now());
     let request = services.catalog.advance(id, |request| request.preview(preview)).await?;
     Ok(request.value.state.name())
