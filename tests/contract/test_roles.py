@@ -116,10 +116,12 @@ READERS_OF_DATABASES = {"export", "verify", "restore", "reconcile"}
         ("rds:DescribeDBInstances", rds("db", "platform-central"), READERS_OF_DATABASES | {"snapshot"}),
         ("rds:DeleteDBSnapshot", rds("snapshot", "holdfast-0192"), set()),
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-drill-1"), {"verify"}),
+        ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-export-1"), {"export"}),
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "platform-central"), set()),
-        ("rds:RestoreDBInstanceFromDBSnapshot", rds("snapshot", "holdfast-0192"), {"verify"}),
+        ("rds:RestoreDBInstanceFromDBSnapshot", rds("snapshot", "holdfast-0192"), {"verify", "export"}),
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("snapshot", "somebody-elses"), set()),
         ("rds:DeleteDBInstance", rds("db", "holdfast-drill-1"), {"verify"}),
+        ("rds:DeleteDBInstance", rds("db", "holdfast-export-1"), {"export"}),
         ("rds:DeleteDBInstance", rds("db", "platform-central"), set()),
         ("rds:ModifyDBInstance", rds("db", "platform-central"), set()),
         ("secretsmanager:GetSecretValue", secret("platform/db/central"), READERS_OF_DATABASES),
@@ -148,6 +150,8 @@ def test_functions_may_do_their_work_and_no_other(stack, action, resource, expec
         ("rds:CreateDBSnapshot", rds("snapshot", "holdfast-0192")),
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-drill-1")),
         ("rds:DeleteDBInstance", rds("db", "holdfast-drill-1")),
+        ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-export-1")),
+        ("rds:DeleteDBInstance", rds("db", "holdfast-export-1")),
     ],
 )
 def test_stacks_of_one_account_leave_one_another_alone(stack, action, resource):
@@ -162,8 +166,11 @@ def test_stacks_of_one_account_leave_one_another_alone(stack, action, resource):
         ("rds:CreateDBSnapshot", rds("snapshot", "holdfast-0192"), set()),
         ("rds:AddTagsToResource", rds("db", "holdfast-drill-1"), set()),
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-drill-1"), set()),
+        ("rds:AddTagsToResource", rds("db", "holdfast-export-1"), set()),
+        ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-export-1"), set()),
         # Wider than it should be, because the emulator knows no tags of instances (docs/unproven.md).
         ("rds:DeleteDBInstance", rds("db", "holdfast-drill-1"), {"verify"}),
+        ("rds:DeleteDBInstance", rds("db", "holdfast-export-1"), {"export"}),
     ],
 )
 def test_without_a_vaults_tag_nothing_is_made(stack, action, resource, expected):

@@ -10,6 +10,7 @@ from cloudformation import Stack
 
 BUILT_IN = {
     "snapshots-follow": "snapshot",
+    "exports-follow": "export",
     "verify-daily": "verify",
     "verify-follow": "verify",
     "retention-daily": "retention",

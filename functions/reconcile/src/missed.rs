@@ -8,11 +8,10 @@ use domain::{
     plan::Plan,
     point::Kind,
     register::Tenant,
-    rpo::{self, MissedSlot},
+    rpo::{self, Freshness, MissedSlot},
     slot::Subject,
 };
 use futures::{StreamExt, TryStreamExt};
-use jiff::Timestamp;
 use runtime::services::{Said, Services};
 
 /// Readings of the catalog at the same time: enough to look through many tenants in one invocation.
@@ -39,7 +38,7 @@ async fn newest_points(
     services: &Services,
     plan: &Plan,
     tenants: &[Tenant],
-) -> Result<BTreeMap<(Subject, Kind), Timestamp>, ErrorReport> {
+) -> Result<BTreeMap<(Subject, Kind), Freshness>, ErrorReport> {
     let of_tenants = tenants
         .iter()
         .filter(|tenant| tenant.is_protected())
@@ -50,7 +49,7 @@ async fn newest_points(
         .map(|(subject, kind)| async move {
             // A refuted recovery point covers nothing.
             let newest = services.catalog.newest_usable(&subject, kind).await?;
-            Ok::<_, ErrorReport>(newest.map(|point| ((subject, kind), point.value.scheduled_time)))
+            Ok::<_, ErrorReport>(newest.map(|point| ((subject, kind), Freshness::of(&point.value))))
         })
         .buffer_unordered(READ_AT_ONCE)
         .try_collect()
@@ -67,7 +66,9 @@ fn said(slot: &MissedSlot) -> Said {
     let rpo = slot.rpo_minutes;
     let meaning = match slot.newest {
         Some(newest) => {
-            format!("the newest recovery point is of {newest}; all after it would be lost, against an RPO of {rpo} minutes")
+            format!(
+                "the newest recovery point holds what there was at {newest}; all after it would be lost, against an RPO of {rpo} minutes"
+            )
         }
         None => "there is no recovery point at all: everything would be lost".to_owned(),
     };

@@ -4,12 +4,10 @@ use aws::Instance;
 use catalog::drills::DrillState;
 use domain::{RecoveryPointId, caps};
 use jiff::Timestamp;
-use runtime::services::short_name;
+use runtime::{copies::VAULT_TAG, services::short_name};
 
 /// How every clone's name begins; roles and event rules go by it.
 pub(crate) const PREFIX: &str = "holdfast-drill-";
-/// The tag that says whose clone it is.
-pub(crate) const VAULT_TAG: &str = "holdfast:vault";
 
 /// The clone's name: derived from what it is for, so that two deliveries of one tick ask for one clone.
 ///

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use catalog::{
     TableError, Versioned,
-    audit::Phase,
     drills::{Drill, DrillState},
 };
 use domain::{
@@ -15,13 +14,14 @@ use domain::{
     alert::AlertClass,
     caps,
     plan::Plan,
-    point::{Content, Kind, Proof, RecoveryPoint},
+    point::{Kind, Proof, RecoveryPoint},
     register::Tenant,
     slot::Subject,
 };
 use jiff::Timestamp;
 use runtime::{
     Invocation,
+    copies::Wanted,
     services::{Said, Services, known_database},
 };
 use serde_json::{Value, json};
@@ -104,27 +104,23 @@ async fn make_clone(services: &Services, plan: &Plan, tenant: &Tenant, drill: &D
     let subject = plan.snapshot_subject_of(&tenant.database_id).unwrap_or(&tenant.database_id);
     let database = known_database(plan, &tenant.database_id)?;
     let newest = services.catalog.newest_available(&Subject::Instance(subject.to_owned()), Kind::Snapshot).await?;
-    let Some(Content::Snapshot { identifier, .. }) = newest.as_ref().and_then(|point| point.value.content()) else {
+    let Some(newest) = newest else {
         let message = format!(
             "instance {} has no available snapshot to make an isolated clone from; wait for the next snapshot slot",
             database.instance
         );
         return Err(ErrorReport::new(ErrorCode::EnvironmentBad, message));
     };
-    let settings = services.clients.instances().describe(&database.instance).await?.settings;
-    let tags = BTreeMap::from([
-        ("holdfast:drill".to_owned(), drill.point.to_string()),
-        (clone::VAULT_TAG.to_owned(), services.config.vault_id.to_string()),
-    ]);
-    let wanted = aws::Restoration { name: &drill.instance, snapshot: identifier, settings: &settings, tags: &tags };
-    services
-        .audit(Phase::Intent, "verify", "drill.clone", tenant.id.as_str(), &format!("{} from {identifier}", drill.instance))
-        .await?;
-    let asked = services.clients.instances().restore(&wanted).await;
-    let outcome = asked.as_ref().map_or_else(ToString::to_string, |_| "accepted".to_owned());
-    services.audit(Phase::Outcome, "verify", "drill.clone", tenant.id.as_str(), &outcome).await?;
-    asked?;
-    Ok(())
+    let wanted = Wanted {
+        name: &drill.instance,
+        of: database,
+        from: &newest.value,
+        tag: ("holdfast:drill", drill.point.to_string()),
+        actor: "verify",
+        act: "drill.clone",
+        subject: tenant.id.as_str(),
+    };
+    services.begin_copy(&wanted).await
 }
 
 /// Moves every drill under way on, then deletes clones that nobody else will.
@@ -159,7 +155,7 @@ async fn delete_orphans(services: &Services, trouble: &mut Trouble) -> Result<()
             continue;
         }
         tracing::warn!(instance = instance.name, "no restore test needs this clone any more");
-        if let Err(report) = delete_clone(services, "forgotten clone", &instance.name).await {
+        if let Err(report) = services.delete_copy(&instance.name, "verify", "drill.delete", "forgotten clone").await {
             trouble.note(&format!("the deletion of {}", instance.name), report);
         }
     }
@@ -278,17 +274,8 @@ async fn tear_down(services: &Services, drill: &Versioned<Drill>) -> Result<Stri
         return Ok("not tearing down".to_owned());
     };
     // Deleting what is gone or going is fine, so this step can be repeated.
-    delete_clone(services, drill.value.tenant.as_str(), &drill.value.instance).await?;
+    services.delete_copy(&drill.value.instance, "verify", "drill.delete", drill.value.tenant.as_str()).await?;
     let done = Drill { state: DrillState::Done { at: services.clock.now(), outcome: outcome.clone() }, ..drill.value.clone() };
     services.catalog.update(drill, done).await?;
     Ok(outcome.clone())
-}
-
-async fn delete_clone(services: &Services, subject: &str, instance: &str) -> Result<(), ErrorReport> {
-    services.audit(Phase::Intent, "verify", "drill.delete", subject, instance).await?;
-    let asked = services.clients.instances().delete(instance).await;
-    let outcome = asked.as_ref().map_or_else(ToString::to_string, |_| "accepted".to_owned());
-    services.audit(Phase::Outcome, "verify", "drill.delete", subject, &outcome).await?;
-    asked?;
-    Ok(())
 }

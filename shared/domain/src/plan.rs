@@ -195,7 +195,8 @@ pub struct Rule {
 pub const PLATFORM_CLASS: &str = "critical";
 
 /// Rule ids that ticks of Holdfast's own schedules use, and the one of manual runs.
-const BUILT_IN_RULES: [&str; 6] = ["manual", "snapshots-follow", "verify-daily", "verify-follow", "retention-daily", "reconcile"];
+const BUILT_IN_RULES: [&str; 7] =
+    ["manual", "snapshots-follow", "exports-follow", "verify-daily", "verify-follow", "retention-daily", "reconcile"];
 
 impl Plan {
     /// Reads and checks a plan.

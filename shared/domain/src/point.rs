@@ -338,6 +338,16 @@ impl RecoveryPoint {
         }
     }
 
+    /// The instant after which what happened is not in it: the slot's, or that of an older copy it was read from.
+    #[must_use]
+    pub fn as_of(&self) -> Timestamp {
+        match &self.state {
+            State::Available { content: Content::Export { read: Some(read), .. }, .. }
+            | State::Expired { content: Content::Export { read: Some(read), .. }, .. } => read.from.min(self.scheduled_time),
+            _ => self.scheduled_time,
+        }
+    }
+
     /// Where its content is, while it is available.
     #[must_use]
     pub fn content(&self) -> Option<&Content> {

@@ -5,19 +5,36 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use crate::{
     caps::SLOT_GRACE_S,
     plan::{Plan, Rule, RuleKind},
-    point::Kind,
+    point::{Kind, RecoveryPoint},
     register::Tenant,
     slot::Subject,
 };
 
-/// The newest available recovery point of a subject and kind, if there is one.
-pub trait Newest {
-    /// Its scheduled time.
-    fn newest(&self, subject: &Subject, kind: Kind) -> Option<Timestamp>;
+/// How fresh a recovery point is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Freshness {
+    /// The instant after which what happened is not in it. The RPO counts from here.
+    pub as_of: Timestamp,
+    /// Its scheduled time, by which it fills a slot.
+    pub slot: Timestamp,
 }
 
-impl<F: Fn(&Subject, Kind) -> Option<Timestamp>> Newest for F {
-    fn newest(&self, subject: &Subject, kind: Kind) -> Option<Timestamp> {
+impl Freshness {
+    /// That of a recovery point.
+    #[must_use]
+    pub fn of(point: &RecoveryPoint) -> Self {
+        Self { as_of: point.as_of(), slot: point.scheduled_time }
+    }
+}
+
+/// The newest available recovery point of a subject and kind, if there is one.
+pub trait Newest {
+    /// How fresh it is.
+    fn newest(&self, subject: &Subject, kind: Kind) -> Option<Freshness>;
+}
+
+impl<F: Fn(&Subject, Kind) -> Option<Freshness>> Newest for F {
+    fn newest(&self, subject: &Subject, kind: Kind) -> Option<Freshness> {
         self(subject, kind)
     }
 }
@@ -33,7 +50,7 @@ pub struct MissedSlot {
     pub rule: String,
     /// When it was due.
     pub due: Timestamp,
-    /// The newest recovery point there is; the RPO counts from here.
+    /// What the newest recovery point is of, if there is one; the RPO counts from here.
     pub newest: Option<Timestamp>,
     /// The most data, in minutes, that may be lost.
     pub rpo_minutes: u32,
@@ -62,10 +79,10 @@ pub fn missed_slots(plan: &Plan, zone: &TimeZone, tenants: &[Tenant], newest: &i
             return;
         }
         let rpo_ends = SignedDuration::from_mins(i64::from(rule.rpo_minutes)) + SignedDuration::from_secs(SLOT_GRACE_S);
-        let is_late = |time: Timestamp| time < due || now.duration_since(time) > rpo_ends;
+        let is_late = |point: Freshness| point.slot < due || now.duration_since(point.as_of) > rpo_ends;
         let late: Vec<Kind> = kinds.iter().copied().filter(|kind| newest.newest(&subject, *kind).is_none_or(is_late)).collect();
         if !late.is_empty() {
-            let oldest = late.iter().map(|kind| newest.newest(&subject, *kind)).min().flatten();
+            let oldest = late.iter().map(|kind| newest.newest(&subject, *kind).map(|point| point.as_of)).min().flatten();
             let rule_id = rule.id.clone();
             missed.push(MissedSlot { subject, kinds: late, rule: rule_id, due, newest: oldest, rpo_minutes: rule.rpo_minutes });
         }
@@ -117,11 +134,16 @@ mod tests {
         }
     }
 
-    fn check(tenant: &Tenant, newest: impl Fn(&Subject, Kind) -> Option<Timestamp>, now: &str, expected: &[&str]) {
+    fn check(tenant: &Tenant, newest: impl Fn(&Subject, Kind) -> Option<Freshness>, now: &str, expected: &[&str]) {
         let plan = plan();
         let missed = missed_slots(&plan, &TimeZone::UTC, std::slice::from_ref(tenant), &newest, now.parse().unwrap());
         let lines: Vec<String> = missed.iter().map(|slot| format!("{} {:?} {}", slot.subject, slot.kinds, slot.due)).collect();
         assert_eq!(lines, expected);
+    }
+
+    fn at(time: &str) -> Freshness {
+        let slot = time.parse().unwrap();
+        Freshness { slot, as_of: slot }
     }
 
     const OLD: &str = "2026-01-01T00:00:00Z";
@@ -131,7 +153,7 @@ mod tests {
     fn a_slot_nobody_filled_is_missed_once_its_grace_is_over() {
         let none = |_: &Subject, _: Kind| None;
         check(&tenant(OLD, Status::Active), none, "2026-11-23T02:45:00Z", &BOTH);
-        let yesterdays = |_: &Subject, _: Kind| Some("2026-11-22T02:15:00Z".parse().unwrap());
+        let yesterdays = |_: &Subject, _: Kind| Some(at("2026-11-22T02:15:00Z"));
         check(&tenant(OLD, Status::Active), yesterdays, "2026-11-23T02:45:00Z", &BOTH);
         check(&tenant(OLD, Status::Active), yesterdays, "2026-11-23T01:44:59Z", &[]);
     }
@@ -140,7 +162,7 @@ mod tests {
     fn a_recovery_point_older_than_the_rpo_is_late_though_its_slot_was_filled() {
         let mut plan = plan();
         plan.rules[0].rpo_minutes = 60;
-        let newest = |_: &Subject, _: Kind| Some("2026-11-23T02:15:00Z".parse().unwrap());
+        let newest = |_: &Subject, _: Kind| Some(at("2026-11-23T02:15:00Z"));
         let late_at = |now: &str| {
             let tenant = tenant(OLD, Status::Active);
             missed_slots(&plan, &TimeZone::UTC, &[tenant], &newest, now.parse().unwrap()).len()
@@ -149,20 +171,37 @@ mod tests {
     }
 
     #[test]
+    fn what_was_read_from_an_old_copy_fills_its_slot_and_is_judged_by_the_copys_age() {
+        let mut plan = plan();
+        plan.rules[0].rpo_minutes = 120;
+        let newest =
+            |_: &Subject, _: Kind| Some(Freshness { as_of: at("2026-11-23T01:15:00Z").slot, ..at("2026-11-23T02:15:00Z") });
+        let late_at = |now: &str| {
+            let tenant = tenant(OLD, Status::Active);
+            missed_slots(&plan, &TimeZone::UTC, &[tenant], &newest, now.parse().unwrap()).into_iter().next()
+        };
+        assert_eq!(late_at("2026-11-23T03:45:00Z"), None);
+        let late = late_at("2026-11-23T03:45:01Z").expect("two hours and the grace have gone by");
+        assert_eq!(late.newest, Some(at("2026-11-23T01:15:00Z").slot));
+    }
+
+    #[test]
     fn a_later_recovery_point_covers_the_slot() {
-        let manual = |_: &Subject, _: Kind| Some("2026-11-23T02:20:00Z".parse().unwrap());
+        let manual = |_: &Subject, _: Kind| Some(at("2026-11-23T02:20:00Z"));
         check(&tenant(OLD, Status::Active), manual, "2026-11-23T12:00:00Z", &[]);
     }
 
     #[test]
     fn one_missing_kind_is_enough() {
-        let no_media = |_: &Subject, kind: Kind| (kind != Kind::Media).then(|| "2026-11-23T02:15:00Z".parse().unwrap());
+        let no_media = |_: &Subject, kind: Kind| (kind != Kind::Media).then(|| at("2026-11-23T02:15:00Z"));
         check(&tenant(OLD, Status::Active), no_media, "2026-11-23T12:00:00Z", &["acme [Media] 2026-11-23T02:15:00Z"]);
     }
 
     #[test]
     fn a_tenant_that_did_not_exist_at_the_slot_did_not_miss_it_and_a_deleted_one_misses_nothing() {
-        let only_instance = |subject: &Subject, _: Kind| matches!(subject, Subject::Instance(_)).then_some(Timestamp::MAX);
+        let only_instance = |subject: &Subject, _: Kind| {
+            matches!(subject, Subject::Instance(_)).then_some(Freshness { slot: Timestamp::MAX, as_of: Timestamp::MAX })
+        };
         check(&tenant("2026-11-23T02:16:00Z", Status::Active), only_instance, "2026-11-23T12:00:00Z", &[]);
         check(&tenant(OLD, Status::Deleted), only_instance, "2026-11-23T12:00:00Z", &[]);
         check(&tenant(OLD, Status::Suspended), only_instance, "2026-11-23T12:00:00Z", &[BOTH[0]]);

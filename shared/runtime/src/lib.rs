@@ -18,6 +18,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod copies;
 pub mod deadline;
 pub mod door;
 pub mod event;
