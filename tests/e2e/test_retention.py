@@ -1,10 +1,7 @@
 """Retention carries its decisions out when the plan says so, and cannot let the last good recovery point go."""
 
-import contextlib
-import json
-
 from deliver import tick
-from saas.configuration import PLAN_PARAMETER
+from planned import replanned
 from slots import last_slots
 
 RULE = "exports-critical"
@@ -15,7 +12,7 @@ YEARS_LATER = "2031-03-01T05:00:00Z"
 def test_what_no_rule_keeps_expires_once_and_the_newest_of_every_tenant_stays(stack, backed_up, console):
     stack.invoke("export", tick(RULE, last_slots(backed_up.plan, RULE, 2)[1]))
     before = available(console)
-    with policy(stack, backed_up.plan, **KEEP_AS_LITTLE_AS_POSSIBLE, max_expire_per_run=1000, apply=True):
+    with replanned(stack, backed_up.plan, retention={**KEEP_AS_LITTLE_AS_POSSIBLE, "max_expire_per_run": 1000, "apply": True}):
         answer = stack.invoke("retention", tick("retention-daily", YEARS_LATER))
         again = stack.invoke("retention", tick("retention-daily", YEARS_LATER))
     assert answer["applied"] and answer["expired"] == answer["due"] > 0, answer
@@ -29,26 +26,11 @@ def test_what_no_rule_keeps_expires_once_and_the_newest_of_every_tenant_stays(st
 
 def test_a_run_that_would_expire_more_than_it_may_stops_at_its_cap_and_says_so(stack, backed_up, console):
     stack.invoke("export", tick(RULE, last_slots(backed_up.plan, RULE, 30)[-1]))
-    with policy(stack, backed_up.plan, **KEEP_AS_LITTLE_AS_POSSIBLE, max_expire_per_run=1, apply=True):
+    with replanned(stack, backed_up.plan, retention={**KEEP_AS_LITTLE_AS_POSSIBLE, "max_expire_per_run": 1, "apply": True}):
         answer = stack.invoke("retention", tick("retention-daily", "2031-03-02T05:00:00Z"))
     assert answer["expired"] == 1 and answer["capped"] > 0, answer
     alerts = [alert for alert in console.run("alerts")["alerts"] if alert["class"] == "retention_capped"]
     assert len(alerts) == 1 and alerts[0]["closed_at"] is None
-
-
-@contextlib.contextmanager
-def policy(stack, plan: dict, **retention):
-    """The platform's plan with another retention policy, for a while."""
-    ssm = stack.client("ssm")
-
-    def write(document):
-        ssm.put_parameter(Name=PLAN_PARAMETER, Type="String", Value=json.dumps(document), Overwrite=True)
-
-    write({**plan, "retention": retention})
-    try:
-        yield
-    finally:
-        write(plan)
 
 
 def available(console) -> set[str]:
