@@ -37,6 +37,12 @@ pub(crate) enum Command {
         #[arg(long)]
         tenant: Option<String>,
     },
+    /// Recovery sets: what was taken together of one tenant, or of all the newest few, and how far apart in time it was read.
+    Sets {
+        /// Only this tenant's, and all of them.
+        #[arg(long)]
+        tenant: Option<String>,
+    },
     /// Backs one tenant up now.
     Run {
         /// The tenant.

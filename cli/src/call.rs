@@ -102,6 +102,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         Command::Status => print(args, &operator.call("status", &json!({})).await?, show::status),
         Command::Tenants => print(args, &operator.call("tenants", &json!({})).await?, show::tenants),
         Command::Points { tenant } => print(args, &operator.call("points", &json!({ "tenant": tenant })).await?, show::points),
+        Command::Sets { tenant } => print(args, &operator.call("sets", &json!({ "tenant": tenant })).await?, show::sets),
         Command::Run { tenant, full } => {
             print(args, &operator.call("run", &json!({ "tenant": tenant, "full": full })).await?, show::run)
         }

@@ -66,6 +66,22 @@ pub(crate) fn points(answer: &Value) -> String {
     table(&["recovery point", "subject", "kind", "scheduled", "state", "proof", "stored", "rows", "stored bytes"], &rows)
 }
 
+/// Sets, each with what is in it.
+pub(crate) fn sets(answer: &Value) -> String {
+    let rows: Vec<Vec<String>> = items(answer, "sets")
+        .iter()
+        .map(|set| {
+            let kinds: Vec<String> = items(set, "members").iter().map(|member| cell(&member["kind"])).collect();
+            let missing: Vec<String> = items(set, "missing").iter().map(cell).collect();
+            let or_none = |list: Vec<String>| if list.is_empty() { "-".to_owned() } else { list.join(", ") };
+            let mut row: Vec<String> = ["tenant", "rule", "scheduled_time", "label"].map(|field| cell(&set[field])).into();
+            row.extend([or_none(kinds), or_none(missing), cell(&set["skew_ms"])]);
+            row
+        })
+        .collect();
+    table(&["tenant", "rule", "scheduled", "set", "holds", "missing", "skew ms"], &rows)
+}
+
 /// Whether an export stored everything anew, or what the one before it had not.
 fn stored(point: &Value) -> &'static str {
     match point["full"].as_bool() {
@@ -217,6 +233,21 @@ mod tests {
         assert!(text.contains("--tenant"), "{text}");
         let explained = retention_explained(&answer);
         assert_eq!(explained.lines().filter(|line| line.contains("rp_1")).count(), 4, "{explained}");
+    }
+
+    #[test]
+    fn a_set_says_what_it_holds_what_it_lacks_and_how_far_apart_it_was_read() {
+        let database = json!({ "kind": "database", "point": "rp_1" });
+        let answer = json!({ "sets": [
+            { "tenant": "acme", "rule": "daily", "scheduled_time": "t2", "label": "complete", "skew_ms": 1400, "missing": [],
+              "members": [database, { "kind": "media" }] },
+            { "tenant": "acme", "rule": "daily", "scheduled_time": "t1", "label": "incomplete", "skew_ms": null, "missing": ["media"],
+              "members": [database] },
+        ]});
+        let text = sets(&answer);
+        let cells: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(cells[1], ["acme", "daily", "t2", "complete", "database,", "media", "-", "1400"], "{text}");
+        assert_eq!(cells[2], ["acme", "daily", "t1", "incomplete", "database", "media", "-"], "{text}");
     }
 
     #[test]

@@ -22,6 +22,22 @@ def test_every_live_tenant_has_a_recovery_point_and_the_deleted_one_has_none(bac
     assert not any(point.get("tenant") == "nimbusware" for point in console.points()), "a tenant that left has no new backups"
 
 
+def test_what_was_taken_of_a_tenant_together_is_a_set_around_its_databases_view(backed_up, console):
+    for tenant in backed_up.tenants:
+        newest = console.sets(tenant.id)[0]
+        assert (newest["label"], newest["missing"]) == ("complete", []), newest
+        spans = {member["kind"]: member["read"] for member in newest["members"]}
+        assert sorted(spans) == ["configuration", "database", "media"]
+        instants = [datetime.fromisoformat(spans["database"]["from"])]
+        for kind in ["media", "configuration"]:
+            instants += [datetime.fromisoformat(spans[kind][end]) for end in ["from", "until"]]
+        assert instants == sorted(instants), "the files are listed after the rows, the settings after the files"
+        skew = round((instants[-1] - instants[0]).total_seconds() * 1000)
+        assert abs(newest["skew_ms"] - skew) <= 1, newest
+    everyones = {entry["tenant"] for entry in console.sets()}
+    assert everyones >= {tenant.id for tenant in backed_up.tenants} | {"@central"}
+
+
 def test_a_recovery_point_counts_the_rows_that_psql_counts(backed_up, console, saved):
     for tenant in backed_up.tenants:
         files = (saved.folder / "before" / tenant.id).glob("*.copy")

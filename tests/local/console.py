@@ -42,6 +42,10 @@ class Console:
         """The recovery points, of one tenant or of all."""
         return self.run("points", *(["--tenant", tenant] if tenant else []))["points"]
 
+    def sets(self, tenant: str | None = None) -> list[dict]:
+        """The recovery sets, of one tenant or of all."""
+        return self.run("sets", *(["--tenant", tenant] if tenant else []))["sets"]
+
     def available(self, tenant: str) -> list[dict]:
         """The recovery points of the tenant's database that can be restored."""
         return [point for point in self.points(tenant) if point["kind"] == "database" and point["state"] == "available"]

@@ -1,7 +1,7 @@
 //! Exports of tenants: rows and definitions, media metadata, configuration metadata.
 //!
-//! A tick plans one item per due tenant and kind. Each item is its own slot with its own recovery point, so a tenant that
-//! fails harms no other, and a second delivery finds what the first one made.
+//! A tick plans one set per due tenant: an item for each kind, read one after the other around one barrier (`plan_items`). Each item is
+//! its own slot with its own recovery point, so a tenant that fails harms no other, and a second delivery finds what the first one made.
 
 use domain::{
     ErrorCode, ErrorReport, TenantId,
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::{
     item::{Item, Made},
-    plan_items,
+    plan_items::{self, Set},
 };
 
 /// What an operator's run names.
@@ -38,7 +38,7 @@ struct ManualRun {
 /// Serves one event.
 pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invocation) -> Result<Value, ErrorReport> {
     let plan = services.plan().await?;
-    let (items, manual) = match event {
+    let (sets, manual) = match event {
         Event::Tick { rule, scheduled_time } => {
             let rule = plan.rule(&rule).filter(|found| found.kind == RuleKind::Export).ok_or_else(|| {
                 let message =
@@ -56,31 +56,41 @@ pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invoc
             }
             let register = services.register(&plan).await?;
             let tenant = register.tenant(&run.tenant).ok_or_else(|| unknown(&run.tenant))?;
-            (plan_items::of_tenant(&plan, tenant, Slot::MANUAL, run.requested_at, run.full), true)
+            (vec![plan_items::of_tenant(&plan, tenant, Slot::MANUAL, run.requested_at, run.full)], true)
         }
         other => return Err(other.refused("export", "a tick or an item").into()),
     };
-    let total = items.len();
-    let results: Vec<(Item, Result<Made, ErrorReport>)> = futures::stream::iter(items)
-        .map(|item| async {
-            let result = match invocation.deadline.check(&format!("the {item}")) {
-                Ok(()) => Box::pin(item.run(services, &plan, &invocation.deadline)).await,
-                Err(near) => Err(near),
-            };
-            // Told one by one: an invocation that is cut off has told of what it finished.
-            if let Err(untold) = tell(services, &plan, &item, &result).await {
-                tracing::error!(
-                    error.code = untold.code.name(),
-                    "the outcome of the {item} could not be told: {}",
-                    untold.message
-                );
-            }
-            (item, result)
-        })
+    let total = sets.iter().map(Vec::len).sum();
+    let results: Vec<Vec<Done>> = futures::stream::iter(sets)
+        .map(|set| run_set(services, &plan, set, invocation))
         .buffer_unordered(caps::EXPORTS_AT_ONCE)
         .collect()
         .await;
-    report(total, results, manual)
+    report(total, results.concat(), manual)
+}
+
+/// An item and what came of it.
+type Done = (Item, Result<Made, ErrorReport>);
+
+/// Runs a tenant's items in their order. One that fails does not keep the next from being made: each is a recovery point of its own.
+async fn run_set(services: &Services, plan: &Plan, set: Set, invocation: &Invocation) -> Vec<Done> {
+    let mut done = Vec::new();
+    for item in set {
+        done.push(run_item(services, plan, item, invocation).await);
+    }
+    done
+}
+
+async fn run_item(services: &Services, plan: &Plan, item: Item, invocation: &Invocation) -> Done {
+    let result = match invocation.deadline.check(&format!("the {item}")) {
+        Ok(()) => Box::pin(item.run(services, plan, &invocation.deadline)).await,
+        Err(near) => Err(near),
+    };
+    // Told one by one: an invocation that is cut off has told of what it finished.
+    if let Err(untold) = tell(services, plan, &item, &result).await {
+        tracing::error!(error.code = untold.code.name(), "the outcome of the {item} could not be told: {}", untold.message);
+    }
+    (item, result)
 }
 
 /// Tells the subscribers of an item that failed, or that one is well again.
@@ -104,7 +114,7 @@ async fn tell(services: &Services, plan: &Plan, item: &Item, result: &Result<Mad
 }
 
 /// Tells the caller what was made, and what a retry could still mend.
-fn report(total: usize, results: Vec<(Item, Result<Made, ErrorReport>)>, manual: bool) -> Result<Value, ErrorReport> {
+fn report(total: usize, results: Vec<Done>, manual: bool) -> Result<Value, ErrorReport> {
     let mut made = Vec::new();
     let mut already = 0;
     let mut failed: Vec<(Item, ErrorReport)> = Vec::new();

@@ -5,8 +5,8 @@ use std::{fmt, time::Duration};
 use catalog::{Held, Taken};
 use domain::{
     Coded, ErrorCode, ErrorReport, RecoveryPointId, VaultTenantId, caps,
-    plan::Plan,
-    point::{Content, Kind},
+    plan::{Plan, ReadFrom},
+    point::{Content, Kind, ReadSpan},
     register::Tenant,
     slot::{Slot, Subject},
 };
@@ -38,10 +38,12 @@ pub(crate) struct Item {
     pub(crate) scheduled_time: Timestamp,
     /// Whether to store everything anew, even what an earlier recovery point has.
     pub(crate) full: bool,
+    /// Which copy of the database is read.
+    pub(crate) read_from: ReadFrom,
 }
 
 /// What became of an item.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Made {
     /// This run made and published its recovery point.
     New(RecoveryPointId),
@@ -160,14 +162,16 @@ impl Item {
     async fn write(&self, services: &Services, plan: &Plan, held: &Held, time: &Time<'_>) -> Result<Filled, ErrorReport> {
         let vault_tenant = services.tenant(&self.tenant.id).await?.vault_tenant;
         let (writer, parent) = self.begin(services, held, vault_tenant).await?;
-        let mut facts = match self.kind {
+        let began_at = services.clock.now();
+        let listed = || Some(ReadSpan { from: began_at, until: services.clock.now() });
+        let (mut facts, read) = match self.kind {
             Kind::Database => {
                 let earlier = earlier(services, held, vault_tenant, parent).await?;
                 let turn = Turn { until: &|| time.is_up(), earlier: earlier.as_ref() };
                 let (endpoint, scope) = services.live(plan, &self.tenant).await?;
                 let exported = postgres::export_for(&endpoint, &services.tools(), &scope, &writer, turn).await;
                 match exported.map_err(|error| located(plan, &self.tenant, error.into()))? {
-                    Exported::Whole(facts) => facts.encode()?,
+                    Exported::Whole(facts) => (facts.encode()?, facts.read()?),
                     // What the run before had read is of no use, and this one's would not be either.
                     Exported::Paused(paused) if paused.began_anew && time.was_enough() => return Err(out_of_time(time.budget)),
                     Exported::Paused(paused) => {
@@ -176,8 +180,8 @@ impl Item {
                     }
                 }
             }
-            Kind::Media => self.write_media(services, plan, &writer).await?,
-            Kind::Configuration => self.write_configuration(services, plan, &writer).await?,
+            Kind::Media => (self.write_media(services, plan, &writer).await?, listed()),
+            Kind::Configuration => (self.write_configuration(services, plan, &writer).await?, listed()),
             Kind::Snapshot => {
                 let message = "snapshots are made by the snapshot function, not by export".to_owned();
                 return Err(ErrorReport::new(ErrorCode::MalformedEvent, message));
@@ -188,7 +192,7 @@ impl Item {
         let written = writer.finish(facts, services.clock.now()).await?;
         let reused = written.chunks_reused;
         tracing::info!(chunks = written.chunks, reused, stored_bytes = written.stored_bytes, packs = written.packs, "written");
-        Ok(Filled::Whole(content(vault_tenant, written, parent)))
+        Ok(Filled::Whole(content(vault_tenant, written, parent, read)))
     }
 
     /// Begins on the recovery point before it, if there is one that can be built on.
@@ -237,7 +241,7 @@ impl Item {
     }
 }
 
-fn content(vault_tenant: VaultTenantId, written: Written, parent: Option<RecoveryPointId>) -> Content {
+fn content(vault_tenant: VaultTenantId, written: Written, parent: Option<RecoveryPointId>, read: Option<ReadSpan>) -> Content {
     Content::Export {
         vault_tenant,
         sequence: written.point.sequence,
@@ -246,7 +250,7 @@ fn content(vault_tenant: VaultTenantId, written: Written, parent: Option<Recover
         rows: written.rows,
         plaintext_bytes: written.plaintext_bytes,
         stored_bytes: written.stored_bytes,
-        read: None,
+        read,
     }
 }
 

@@ -7,7 +7,7 @@ use runtime::{Event, Invocation, UrlRequest, reply::json_reply, services::Servic
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::{checks, links, look, restores, retention_plan::retention_plan, runs};
+use crate::{checks, links, look, restores, retention_plan::retention_plan, runs, sets};
 
 /// Serves one call. Errors become HTTP answers here: for the caller they are answers, for Lambda the call went well.
 pub(crate) async fn handle(services: &Services, event: Event, _: &Invocation) -> Result<Value, ErrorReport> {
@@ -43,6 +43,7 @@ async fn route(services: &Services, request: &UrlRequest) -> Result<Value, Error
         "/v1/status" => look::status(services).await,
         "/v1/tenants" => look::tenants(services).await,
         "/v1/points" => look::points(services, body(request)?).await,
+        "/v1/sets" => sets::sets(services, body(request)?).await,
         "/v1/alerts" => look::alerts(services).await,
         "/v1/audit" => look::audit(services, body(request)?).await,
         "/v1/retention-plan" => retention_plan(services, body(request)?).await,

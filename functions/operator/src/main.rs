@@ -7,6 +7,7 @@ mod look;
 mod restores;
 mod retention_plan;
 mod runs;
+mod sets;
 
 use runtime::{door, services::Services};
 

@@ -63,3 +63,9 @@ pub const FOLLOW_AT_MOST_S: u32 = 24 * 3600;
 pub const FULL_EVERY_S: i64 = 14 * 24 * 3600;
 /// Newest records that are looked at for what an export can build on: two weeks of hourly ones and twice as many failed.
 pub const BUILT_ON_LISTED_MAX: usize = 1_000;
+/// How far apart the parts of a recovery set may have been read, in seconds: one invocation. A tenant's parts are read one after the other
+/// in one, so more means that a later one made up for what failed.
+pub const SET_SKEW_AT_MOST_S: i64 = 15 * 60;
+/// How far a database server's clock may be ahead of ours, in milliseconds, without a listing counting as begun before the database's view.
+/// Both follow Amazon's time service to within milliseconds; a clock that does not is the rest.
+pub const CLOCKS_APART_AT_MOST_MS: i64 = 5_000;

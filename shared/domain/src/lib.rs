@@ -16,6 +16,7 @@ pub mod request;
 pub mod retention;
 pub mod rpo;
 pub mod schedule;
+pub mod set;
 pub mod slot;
 pub mod tenant;
 pub mod text;

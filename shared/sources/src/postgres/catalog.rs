@@ -84,6 +84,7 @@ pub(crate) async fn read_facts(session: &Session, scope: &Scope) -> Result<Datab
         pg_dump_version: None,
         lsn: server.lsn.unwrap_or_default(),
         read_at: server.read_at,
+        standby: None,
         layout: scope.layout.clone(),
         properties: read_properties(session).await?,
         schema_owner: read_schema_owner(session, scope).await?,

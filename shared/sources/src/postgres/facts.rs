@@ -1,6 +1,7 @@
 //! What an export records about the database it read: enough to restore it elsewhere, and to see what changed since.
 
-use domain::tenant::Layout;
+use domain::{point::ReadSpan, tenant::Layout};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ident::{Ident, QualifiedName};
@@ -21,6 +22,9 @@ pub struct DatabaseFacts {
     pub lsn: String,
     /// When the consistent view was taken, by the server's clock, RFC 3339.
     pub read_at: String,
+    /// What a standby says of itself; none of a primary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<StandbyFacts>,
     /// Where the tenant's rows lived.
     #[serde(flatten)]
     pub layout: Layout,
@@ -46,6 +50,18 @@ pub struct DatabaseFacts {
     pub inventory: Vec<InventoryEntry>,
     /// Hash over the names, types and keys of all tables.
     pub fingerprint: String,
+}
+
+/// How far a standby had come before the consistent view was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandbyFacts {
+    /// Position in the write-ahead log up to which it had replayed.
+    pub replayed_lsn: Option<String>,
+    /// When the last transaction that it had replayed was committed, by the primary's clock, RFC 3339; none since it started. The view
+    /// shows that transaction, and whatever was replayed while it was being taken.
+    pub replayed_at: Option<String>,
+    /// How long before the view that was, in milliseconds. On a primary where nothing happens it grows, though nothing is amiss.
+    pub lag_ms: Option<i64>,
 }
 
 /// The database around the scope.
@@ -259,6 +275,26 @@ impl DatabaseFacts {
         } else {
             Err(unreadable(serde::de::Error::custom(format!("version {} is not known, {} is", facts.version, Self::VERSION))))
         }
+    }
+
+    /// When the database was read: the instant of its view, or of a standby the time since the last commit that the view shows for certain.
+    /// None if the standby has replayed nothing by which to tell.
+    ///
+    /// # Errors
+    /// If the server's times are not instants.
+    pub fn read(&self) -> Result<Option<ReadSpan>, SourceError> {
+        let instant = |text: &str| {
+            text.parse::<Timestamp>().map_err(|error| SourceError::Record {
+                what: format!("the server's time `{text}`"),
+                source: serde::de::Error::custom(error),
+            })
+        };
+        let until = instant(&self.read_at)?;
+        let from = match &self.standby {
+            None => Some(until),
+            Some(standby) => standby.replayed_at.as_deref().map(instant).transpose()?,
+        };
+        Ok(from.map(|from| ReadSpan { from, until }))
     }
 
     /// The table with this stream name.

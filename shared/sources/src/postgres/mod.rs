@@ -36,7 +36,7 @@ pub use endpoint::{Endpoint, Password};
 pub use export::{Exported, Paused, export, export_for};
 pub use facts::{
     ColumnFacts, DatabaseFacts, DatabaseProperties, DefaultGrant, ExtensionFacts, ForeignKeyFacts, Grant, Identity,
-    InventoryEntry, LeftOut, MaterialisedView, SequenceFacts, TableFacts,
+    InventoryEntry, LeftOut, MaterialisedView, SequenceFacts, StandbyFacts, TableFacts,
 };
 pub use ident::{Ident, QualifiedName};
 pub use register::read_register;
