@@ -5,6 +5,8 @@
 mod cluster;
 mod export;
 mod fixture;
+mod kinds;
+mod layouts;
 mod lock;
 mod parallel;
 mod pool;
@@ -14,4 +16,6 @@ mod refusals;
 mod restore;
 mod slices;
 mod turns;
+mod type_table;
+mod types;
 mod world;
