@@ -65,9 +65,9 @@ pub(crate) fn assert_same_text(layout: &str, before: &[String], after: &[String]
 
 /// The live data equals the recovery point for a digest and for a preview.
 pub(crate) async fn assert_unchanged(layout: &str, world: &World, point: &PointReader) {
-    let live = digest(&world.cluster.master(), &world.scope, &Digester::new(point.tenant_secret())).await.unwrap().unwrap();
+    let live = digest(&world.account, &world.scope, &Digester::new(point.tenant_secret())).await.unwrap().unwrap();
     assert_eq!(live.differences(point.manifest()), Vec::<String>::new(), "{layout}");
-    let preview = compare(&world.cluster.master(), &world.scope, point).await.unwrap();
+    let preview = compare(&world.account, &world.scope, point).await.unwrap();
     // What the recovery point leaves out comes back empty, and the preview says so.
     let is_kept = |table: &&TableEffect| point.manifest().stream(&table.table).is_some();
     let changed = |table: &&TableEffect| is_kept(table) && table.returned + table.overwritten + table.destroyed > 0;
@@ -80,7 +80,7 @@ pub(crate) async fn assert_unchanged(layout: &str, world: &World, point: &PointR
 pub(crate) fn destroy(world: &World, in_pool: &str) {
     match world.scope.layout() {
         Layout::Silo { database } | Layout::Database { database } => {
-            world.cluster.sql("postgres", &format!("DROP DATABASE {database}"));
+            world.cluster.sql("postgres", &format!("DROP DATABASE {database} WITH (FORCE)"));
         }
         Layout::Schema { database, .. } => drop(world.cluster.sql(database, "DROP SCHEMA app CASCADE")),
         Layout::Pool { database, .. } => drop(world.cluster.sql(database, in_pool)),
@@ -97,7 +97,7 @@ pub(crate) async fn round_trip(layout: &str, world: &World, in_pool: &str) -> Po
     let outcome = world.restore(&point).await.unwrap();
     assert!(outcome.changed, "{layout}: there was nothing to restore");
     assert_same_text(layout, &before, &text(world.cluster, database));
-    prove(&world.cluster.master(), &world.scope, &point).await.unwrap();
+    prove(&world.account, &world.scope, &point).await.unwrap();
     assert_unchanged(layout, world, &point).await;
     assert!(!world.restore(&point).await.unwrap().changed, "{layout}: a second restore changes nothing");
     assert_eq!(world.cluster.leftovers(database, &world.id).await, Vec::<String>::new(), "{layout}");

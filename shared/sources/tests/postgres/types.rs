@@ -66,7 +66,7 @@ async fn every_type_comes_back_as_it_was_in_every_layout() {
             "{layout}: {types} types ({built_in} built in, {of_extensions} of extensions), {keys} of them as keys, {values} edge values, {rows} rows in {tables} tables"
         );
         let database = world.scope.layout().database();
-        world.cluster.sql("postgres", &format!("DROP DATABASE {database}"));
+        world.cluster.sql("postgres", &format!("DROP DATABASE {database} WITH (FORCE)"));
     }
     assert!(built_in >= 40 && values >= 250, "{built_in} built-in types, {values} values");
 }
