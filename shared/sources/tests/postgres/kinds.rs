@@ -175,3 +175,31 @@ async fn tables_that_filter_even_their_owner_come_back_through_an_account_that_i
         world.cluster.sql("postgres", &format!("DROP DATABASE {database} WITH (FORCE)"));
     }
 }
+
+#[tokio::test]
+async fn rows_that_name_objects_come_back_or_are_refused_by_name() {
+    let prepare = "SET ROLE app_owner; CREATE SCHEMA app; CREATE TYPE app.mood AS ENUM ('ok');
+        CREATE TABLE app.named (tenant_id text PRIMARY KEY, class regclass, type regtype, schemas regnamespace[]);
+        INSERT INTO app.named VALUES ('acme', 'app.named', 'app.mood', '{app}')";
+    for (layout, world) in worlds("named") {
+        let database = world.scope.layout().database();
+        world.cluster.sql(database, prepare);
+        let refused = async |column: &str| {
+            let Err(error) = world.try_export(&world.scope).await else { panic!("{layout}: exported") };
+            assert!(error.to_string().contains(&format!("column \"{column}\" of \"app\".\"named\"")), "{layout}: {error}");
+        };
+        if ["schema", "pool"].contains(&layout) {
+            for column in ["class", "schemas", "type"] {
+                refused(column).await;
+                world.cluster.sql(database, &format!("UPDATE app.named SET {column} = NULL"));
+            }
+            world.cluster.sql(database, "UPDATE app.named SET class = 'pg_class', type = 'int[]', schemas = '{pg_catalog}'");
+        } else {
+            world.cluster.sql(database, "UPDATE app.named SET class = 'app.named_pkey'");
+            refused("class").await;
+            world.cluster.sql(database, "UPDATE app.named SET class = 'app.named'");
+        }
+        round_trip(layout, &world, "UPDATE app.named SET class = NULL, type = 'int', schemas = '{}'").await;
+        world.cluster.sql("postgres", &format!("DROP DATABASE {database} WITH (FORCE)"));
+    }
+}

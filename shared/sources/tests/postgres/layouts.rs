@@ -36,7 +36,7 @@ const SETTINGS: [&str; 2] = [
 const TABLES: &str = "FROM pg_class c WHERE relnamespace = 'app'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition AND relpersistence = 'p'";
 
 /// What `psql` says about every table: how many rows, hashes of their text under both settings, their rows as `COPY` writes them, and
-/// for tables of built-in types a hash of their binary form.
+/// for tables of built-in types a hash of their binary form (that of names of objects is a number, which a restored object has anew).
 pub(crate) fn text(cluster: &Cluster, database: &str) -> Vec<String> {
     let only = "CASE relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || oid::regclass";
     let mut sql = String::new();
@@ -49,7 +49,7 @@ pub(crate) fn text(cluster: &Cluster, database: &str) -> Vec<String> {
     sql += &format!(
         "SELECT format($$SELECT %L, 'binary', md5(string_agg(encode(record_send(of), 'hex'), ',' ORDER BY record_send(of))) FROM %s of$$, oid::regclass, {only})
          {TABLES} AND NOT EXISTS (SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = atttypid
-             WHERE attrelid = c.oid AND attnum > 0 AND (t.oid >= 16384 OR typsend = 0)) ORDER BY relname \\gexec
+             WHERE attrelid = c.oid AND attnum > 0 AND (t.oid >= 16384 OR typsend = 0 OR typname ~ '^reg')) ORDER BY relname \\gexec
          SELECT format($$COPY (SELECT * FROM %s of ORDER BY of::text COLLATE \"C\") TO STDOUT$$, {only}) {TABLES} ORDER BY relname \\gexec\n"
     );
     cluster.sql(database, &sql).lines().map(str::to_owned).collect()

@@ -4,8 +4,10 @@
 
 mod bank;
 mod cluster;
+mod code;
 mod export;
 mod fixture;
+mod hazards;
 mod kinds;
 mod layouts;
 mod lock;

@@ -97,14 +97,23 @@ impl World {
         earlier: Option<RunId>,
         until: &(dyn Fn() -> bool + Send + Sync),
     ) -> Turned {
-        let run = RunId::from_uuid(self.fresh());
+        self.try_turn(id, earlier, RunId::from_uuid(self.fresh()), until).await.unwrap()
+    }
+
+    pub(crate) async fn try_turn(
+        &self,
+        id: RecoveryPointId,
+        earlier: Option<RunId>,
+        run: RunId,
+        until: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<Turned, SourceError> {
         let writer = self.vault.begin(self.tenant, id, run, None).await.unwrap();
         let earlier = match earlier {
             Some(earlier) => self.vault.progress(self.tenant, id, earlier).await.unwrap(),
             None => None,
         };
         let turn = Turn { until, earlier: earlier.as_ref() };
-        match export_for(&self.account, &self.cluster.tools(), &self.scope, &writer, turn).await.unwrap() {
+        Ok(match export_for(&self.account, &self.cluster.tools(), &self.scope, &writer, turn).await? {
             Exported::Whole(facts) => {
                 let written = writer.finish(facts.encode().unwrap(), jiff::Timestamp::UNIX_EPOCH).await.unwrap();
                 Turned::Whole(Point { id, reference: written.point.clone() }, written)
@@ -113,7 +122,7 @@ impl World {
                 writer.suspend(account).await.unwrap();
                 Turned::Paused { run, began_anew }
             }
-        }
+        })
     }
 
     /// A run that stopped with an account that is not ours.
