@@ -290,7 +290,7 @@ impl SourceError {
             "42501" if said.summary.contains("row-level security") => Self::Refused {
                 place,
                 what: format!("{doing}: {}", said.summary),
-                remedy: "make Holdfast's account a member of the table's owner, and do not force row-level security on the owner"
+                remedy: "make Holdfast's account a member of the table's owner, and where row-level security is forced on the owner, give it BYPASSRLS"
                     .to_owned(),
             },
             _ => Self::Statement { place, doing, phase, source: said },

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{
     catalog,
-    ident::{QualifiedName, list, literal},
+    ident::{Ident, QualifiedName, list, literal},
     scope::Scope,
     session::Session,
 };
@@ -32,6 +32,10 @@ pub(crate) async fn begin(session: &Session, scope: &Scope) -> Result<(), Source
                     session.batch("starting over", "ROLLBACK").await?;
                     continue;
                 }
+                Err(error @ SourceError::Busy { .. }) => {
+                    session.batch("giving up", "ROLLBACK").await?;
+                    return Err(name_holder(session, scope, error).await);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -42,6 +46,36 @@ pub(crate) async fn begin(session: &Session, scope: &Scope) -> Result<(), Source
     }
     let what = format!("its tables changed {ATTEMPTS_MAX} times while they were being locked");
     Err(SourceError::refused(session.place(), what, "run the export when no migration is running"))
+}
+
+/// Says of a lock that was not to be had which table it is, and who is in the way: what holds or awaits an exclusive one.
+///
+/// Whoever it was may be gone by now; then the error stays as it is.
+async fn name_holder(session: &Session, scope: &Scope, error: SourceError) -> SourceError {
+    #[derive(Deserialize)]
+    struct Held {
+        schema: Ident,
+        name: Ident,
+        pid: i32,
+        application: Option<String>,
+    }
+    let sql = format!(
+        "SELECT n.nspname AS schema, c.relname AS name, l.pid, a.application_name AS application
+         FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+         WHERE l.mode = 'AccessExclusiveLock' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+             AND c.relkind IN ('r', 'p') AND {} ORDER BY l.granted DESC, 1, 2 LIMIT 1",
+        scope.schema_condition("n.nspname")
+    );
+    let held: Vec<Held> = session.select("asking who holds a lock", &sql).await.unwrap_or_default();
+    match (error, held.into_iter().next()) {
+        (SourceError::Busy { place, source, .. }, Some(Held { schema, name, pid, application })) => {
+            let application = application.unwrap_or_default();
+            let who = format!("process {pid} (`{}`) has or awaits for itself", application.escape_debug());
+            let doing = format!("locking {}, which {who}", QualifiedName { schema, name });
+            SourceError::Busy { place, doing, source }
+        }
+        (error, _) => error,
+    }
 }
 
 /// Names the session's view, so that others can share it as long as the session's transaction is open.

@@ -12,6 +12,7 @@ mod export;
 mod facts;
 pub mod ident;
 mod inventory;
+mod names_in_rows;
 mod order;
 mod queue;
 mod random;

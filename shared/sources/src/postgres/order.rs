@@ -1,8 +1,11 @@
 //! How rows of a table follow each other, in words of SQL.
 
+use std::fmt::Display;
+
 use serde::Deserialize;
 
 use super::{
+    facts::{ForeignKeyFacts, TableFacts},
     ident::{Ident, QualifiedName, literal},
     session::Session,
 };
@@ -51,6 +54,54 @@ pub(crate) fn of_places() -> OrderColumn {
 pub(crate) async fn of_key(session: &Session, table: &QualifiedName, key: &[Ident]) -> Result<Vec<OrderColumn>, SourceError> {
     let found: Vec<OrderColumn> = session.select(format!("asking for the order of {table}"), &query(&table.to_string())).await?;
     Ok(found.into_iter().zip(key).take_while(|(found, key)| found.column == **key).map(|(found, _)| found).collect())
+}
+
+/// The operators by which values of a table's primary key are equal, in the key's order. With the search path pinned, `=` on a type of
+/// an extension would be another type's, or nobody's.
+pub(crate) async fn equalities_of_key(session: &Session, table: &TableFacts) -> Result<Vec<String>, SourceError> {
+    let name = &table.name;
+    let operators = format!(
+        "SELECT o.amopopr AS operator, k.place FROM pg_index i CROSS JOIN unnest(i.indclass) WITH ORDINALITY AS k(opclass, place)
+         JOIN pg_opclass c ON c.oid = k.opclass JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amopstrategy = 3
+             AND o.amoplefttype = c.opcintype AND o.amoprighttype = c.opcintype
+         WHERE i.indrelid = {}::regclass AND i.indisprimary",
+        literal(&name.to_string())
+    );
+    equalities(session, format!("asking when keys of {name} are equal"), &operators, table.key.len()).await
+}
+
+/// How a foreign key compares its columns: the referenced with the referencing, and the referenced with one another.
+pub(crate) async fn equalities_of_reference(session: &Session, key: &ForeignKeyFacts) -> Result<[Vec<String>; 2], SourceError> {
+    let operators = |of: &str| {
+        format!(
+            "SELECT operator, place FROM pg_constraint p CROSS JOIN unnest(p.{of}) WITH ORDINALITY AS k(operator, place)
+             WHERE p.contype = 'f' AND p.conname = {} AND p.conrelid = {}::regclass",
+            literal(key.name.as_str()),
+            literal(&key.table.to_string())
+        )
+    };
+    let doing = format!("asking how {} compares", key.name);
+    Ok([
+        equalities(session, &doing, &operators("conpfeqop"), key.columns.len()).await?,
+        equalities(session, &doing, &operators("conppeqop"), key.columns.len()).await?,
+    ])
+}
+
+/// One operator for each column: with one too few, rows would be equal that are not.
+async fn equalities(session: &Session, doing: impl Display, operators: &str, columns: usize) -> Result<Vec<String>, SourceError> {
+    #[derive(Deserialize)]
+    struct Equality {
+        name: String,
+    }
+    let sql = format!(
+        "SELECT format('OPERATOR(%I.%s)', n.nspname, p.oprname) AS name
+         FROM ({operators}) AS asked JOIN pg_operator p ON p.oid = asked.operator JOIN pg_namespace n ON n.oid = p.oprnamespace ORDER BY place"
+    );
+    let found: Vec<Equality> = session.select(&doing, &sql).await?;
+    if found.len() != columns {
+        return Err(SourceError::answer(session.place(), doing, format!("{} operators for {columns} columns", found.len())));
+    }
+    Ok(found.into_iter().map(|equality| equality.name).collect())
 }
 
 /// Types such as `regclass` are left out: their text is a name, which the type that the index compares does not read.

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{copy_out, facts::DatabaseFacts, ident::literal, scope::Scope, session::Session};
+use super::{copy_out, facts::DatabaseFacts, ident::literal, names_in_rows, scope::Scope, session::Session};
 use crate::error::SourceError;
 
 #[derive(Deserialize)]
@@ -14,13 +14,18 @@ struct Named {
 pub(crate) async fn check(session: &Session, scope: &Scope, facts: &DatabaseFacts) -> Result<(), SourceError> {
     refuse_large_objects(session, scope).await?;
     if scope.is_pool() {
-        check_pool(session, scope, facts).await
+        check_pool(session, scope, facts).await?;
+        names_in_rows::refuse(session, scope, facts).await
     } else {
         refuse_foreign_tables(session, scope).await?;
         refuse_extension_data(session, facts).await?;
         refuse_references_to_left_out(session, facts)?;
+        names_in_rows::refuse(session, scope, facts).await?;
         match &scope.schema {
-            Some(_) => check_schema(session, scope, facts).await,
+            Some(_) => {
+                names_in_rows::refuse_outside_schemas(session, scope).await?;
+                check_schema(session, scope, facts).await
+            }
             None => Ok(()),
         }
     }

@@ -31,9 +31,9 @@ const IDLE_IN_TRANSACTION_TIMEOUT_MS: u64 = 14 * 60_000;
 /// Settings whose defaults a database, a role or a tenant may have changed.
 ///
 /// `row_security = off` turns a filtered read into an error; `search_path` keeps a tenant's functions from standing in for
-/// the system's; `synchronize_seqscans` would begin a large table wherever another reader is; the rest makes the text of a value
+/// the system's, and `SET ROLE NONE` another role from standing in for the account; `synchronize_seqscans` would begin a large table wherever another reader is; the rest makes the text of a value
 /// the same on every server and exact when read back.
-const PINNED: &str = "SET row_security = off; SET search_path = pg_catalog; SET client_encoding = 'UTF8'; SET DateStyle = 'ISO, MDY'; \
+const PINNED: &str = "SET ROLE NONE; SET row_security = off; SET search_path = pg_catalog; SET client_encoding = 'UTF8'; SET DateStyle = 'ISO, MDY'; \
     SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 3; SET bytea_output = 'hex'; \
     SET lc_monetary = 'C'; SET lc_numeric = 'C'; SET xmloption = 'content'; SET array_nulls = on; SET quote_all_identifiers = off; \
     SET standard_conforming_strings = on; SET client_min_messages = warning; SET jit = off; \

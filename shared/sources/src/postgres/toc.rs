@@ -116,6 +116,13 @@ fn is_named(rest: &str, name: &Ident) -> bool {
     rest.strip_prefix(name.as_str()).is_some_and(|after| after.is_empty() || after.starts_with(' '))
 }
 
+/// Takes out of selected entries those that make tables filter their rows. Until a staging copy was compared it must show every row:
+/// its role is the tables' owner, and an owner may be filtered, too.
+pub(crate) fn hold_back_row_security(selected: &str) -> (String, String) {
+    let is_row_security = |line: &&str| line.splitn(4, ' ').nth(3).is_some_and(|entry| entry.starts_with("ROW SECURITY "));
+    selected.split_inclusive('\n').partition(|line| !is_row_security(line))
+}
+
 /// Parts selected entries into those that several sessions may replay side by side, and those behind them.
 ///
 /// `pg_restore` keeps entries apart that lock the same tables, but an archive of one section does not tell it which tables these
@@ -143,6 +150,16 @@ mod tests {
             let rest = if rest.is_empty() { String::new() } else { format!("{rest}5; 1259 16400 INDEX app late owner\n") };
             assert_eq!(part(&format!("{shared}{rest}")), (shared, rest.as_str()));
         }
+    }
+
+    #[test]
+    fn tables_filter_their_rows_last() {
+        let (others, filter) = (
+            "1; 3256 16400 POLICY app t mine owner\n3; 2620 16400 TRIGGER app t x owner\n",
+            "2; 3256 16400 ROW SECURITY app t owner\n",
+        );
+        let selected = format!("1; 3256 16400 POLICY app t mine owner\n{filter}3; 2620 16400 TRIGGER app t x owner\n");
+        assert_eq!(hold_back_row_security(&selected), (others.to_owned(), filter.to_owned()));
     }
 
     fn check(line: &str, expected: Result<bool, ()>) {

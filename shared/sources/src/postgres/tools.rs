@@ -14,7 +14,8 @@ use crate::error::{Phase, SourceError};
 /// Definitions only: minutes at the very most.
 const TIMEOUT: Duration = Duration::from_secs(600);
 /// What the server is told about every session of a tool.
-const OPTIONS: &str = "-c lock_timeout=30s -c statement_timeout=600s -c search_path=pg_catalog";
+const OPTIONS: &str = "-c role=none -c lock_timeout=30s -c statement_timeout=600s -c search_path=pg_catalog \
+    -c default_transaction_read_only=off";
 /// What it is told besides when a staging copy is made. Its commits need not be durable before the cutover's is; and nobody else is
 /// there: who waits for a lock waits for the other session of the same tool, as long as an index of the same table takes.
 const STAGING_OPTIONS: &str = "-c synchronous_commit=off -c lock_timeout=0";

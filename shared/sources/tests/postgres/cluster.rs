@@ -191,6 +191,24 @@ impl Cluster {
         lines
     }
 
+    /// What a superuser does who knows no better: `pg_dump` of one database into `pg_restore` of another, whose owner is then the superuser.
+    pub(crate) fn copy_naively(&self, from: &str, to: &str) {
+        let archive = self.client("pg_dump", "admin", from).arg("-Fc").output().unwrap();
+        assert!(archive.status.success(), "{}", String::from_utf8_lossy(&archive.stderr));
+        let mut child = self.client("pg_restore", "admin", to).arg("--no-owner").stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&archive.stdout).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
+    /// Runs statements one by one as superuser, as a script that does not stop to ask, and says whether all of them worked.
+    pub(crate) fn try_sql(&self, database: &str, sql: &str) -> bool {
+        let mut command = self.client("psql", "admin", database);
+        command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+        child.wait().unwrap().success()
+    }
+
     /// Roles, databases and schemas of restores that are still there, undo copies apart.
     pub(crate) async fn leftovers(&self, database: &str, id: &sources::postgres::restore::RestoreId) -> Vec<String> {
         let found = sources::postgres::restore::leftovers(&self.master().with_database(database)).await.unwrap();

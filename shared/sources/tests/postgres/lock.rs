@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Starts a superuser's session, which a restore cannot end, and waits until it sleeps.
-async fn hold(database: &'static str, sql: String) -> std::thread::JoinHandle<()> {
+pub(crate) async fn hold(database: &'static str, sql: String) -> std::thread::JoinHandle<()> {
     let held = std::thread::spawn(move || {
         let _ = std::panic::catch_unwind(|| cluster().sql(database, &format!("{sql}; SELECT pg_sleep(120)")));
     });
@@ -24,7 +24,7 @@ async fn hold(database: &'static str, sql: String) -> std::thread::JoinHandle<()
     held
 }
 
-fn let_go(database: &str, held: std::thread::JoinHandle<()>) {
+pub(crate) fn let_go(database: &str, held: std::thread::JoinHandle<()>) {
     let sql =
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(120)' AND pid <> pg_backend_pid()";
     cluster().sql("postgres", &format!("{sql} AND datname = '{database}'"));

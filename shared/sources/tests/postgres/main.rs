@@ -2,9 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod bank;
 mod cluster;
+mod code;
 mod export;
 mod fixture;
+mod hazards;
+mod kinds;
+mod layouts;
 mod lock;
 mod parallel;
 mod pool;
@@ -14,4 +19,6 @@ mod refusals;
 mod restore;
 mod slices;
 mod turns;
+mod type_table;
+mod types;
 mod world;

@@ -6,7 +6,7 @@ use domain::{RecoveryPointId, RunId, TenantId, VaultTenantId, plan::Exclusion, t
 use sources::{
     SourceError,
     postgres::{
-        DatabaseFacts, Exported, Paused, Scope, Turn, export, export_for,
+        DatabaseFacts, Endpoint, Exported, Password, Paused, Scope, Turn, export, export_for,
         restore::{Job, RestoreId},
     },
 };
@@ -20,6 +20,8 @@ pub(crate) struct World {
     pub(crate) vault: Vault,
     pub(crate) scope: Scope,
     pub(crate) id: RestoreId,
+    /// The account it is read and restored by.
+    pub(crate) account: Endpoint,
     tenant: VaultTenantId,
     next: std::cell::Cell<u128>,
 }
@@ -59,10 +61,16 @@ impl World {
             cluster,
             vault,
             scope: scope(tenant, layout),
+            account: cluster.master(),
             id: RestoreId::of(Uuid::from_u128(number)),
             tenant: VaultTenantId::from_uuid(Uuid::from_u128(number)),
             next: std::cell::Cell::new(number),
         }
+    }
+
+    /// The same world seen through another account.
+    pub(crate) fn with_login(self, user: &str, password: &str) -> Self {
+        Self { account: self.account.with_login(user, Password::new(password)), ..self }
     }
 
     pub(crate) fn fresh(&self) -> Uuid {
@@ -77,7 +85,7 @@ impl World {
     pub(crate) async fn try_export(&self, scope: &Scope) -> Result<(Point, DatabaseFacts), SourceError> {
         let id = RecoveryPointId::from_uuid(self.fresh());
         let writer = self.vault.begin(self.tenant, id, RunId::from_uuid(self.fresh()), None).await?;
-        let facts = export(&self.cluster.master(), &self.cluster.tools(), scope, &writer).await?;
+        let facts = export(&self.account, &self.cluster.tools(), scope, &writer).await?;
         let written = writer.finish(facts.encode()?, jiff::Timestamp::UNIX_EPOCH).await?;
         Ok((Point { id, reference: written.point }, facts))
     }
@@ -89,14 +97,23 @@ impl World {
         earlier: Option<RunId>,
         until: &(dyn Fn() -> bool + Send + Sync),
     ) -> Turned {
-        let run = RunId::from_uuid(self.fresh());
+        self.try_turn(id, earlier, RunId::from_uuid(self.fresh()), until).await.unwrap()
+    }
+
+    pub(crate) async fn try_turn(
+        &self,
+        id: RecoveryPointId,
+        earlier: Option<RunId>,
+        run: RunId,
+        until: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<Turned, SourceError> {
         let writer = self.vault.begin(self.tenant, id, run, None).await.unwrap();
         let earlier = match earlier {
             Some(earlier) => self.vault.progress(self.tenant, id, earlier).await.unwrap(),
             None => None,
         };
         let turn = Turn { until, earlier: earlier.as_ref() };
-        match export_for(&self.cluster.master(), &self.cluster.tools(), &self.scope, &writer, turn).await.unwrap() {
+        Ok(match export_for(&self.account, &self.cluster.tools(), &self.scope, &writer, turn).await? {
             Exported::Whole(facts) => {
                 let written = writer.finish(facts.encode().unwrap(), jiff::Timestamp::UNIX_EPOCH).await.unwrap();
                 Turned::Whole(Point { id, reference: written.point.clone() }, written)
@@ -105,7 +122,7 @@ impl World {
                 writer.suspend(account).await.unwrap();
                 Turned::Paused { run, began_anew }
             }
-        }
+        })
     }
 
     /// A run that stopped with an account that is not ours.
@@ -153,8 +170,8 @@ impl World {
         point: &PointReader,
         id: &RestoreId,
     ) -> Result<sources::postgres::restore::Outcome, SourceError> {
-        let (master, tools) = (self.cluster.master(), self.cluster.tools());
-        let job = Job::new(&master, &tools, &self.scope, id, point)?;
+        let tools = self.cluster.tools();
+        let job = Job::new(&self.account, &tools, &self.scope, id, point)?;
         sources::postgres::restore::run(&job).await
     }
 }

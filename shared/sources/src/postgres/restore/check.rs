@@ -22,16 +22,23 @@ const NAMED_MAX: usize = 5;
 /// Checks counts and digests of every table, where every sequence stands, and in a pool that no row is another tenant's.
 pub(super) async fn check(job: &Job<'_>, staged: &Staged) -> Result<Vec<StreamSummary>, SourceError> {
     let session = Session::open(&staged.endpoint, Phase::Restoring).await?;
+    let checked = check_in(job, staged, &session).await;
+    // What comes next changes the tables' definitions, and would wait for this session's locks.
+    session.close().await;
+    checked
+}
+
+async fn check_in(job: &Job<'_>, staged: &Staged, session: &Session) -> Result<Vec<StreamSummary>, SourceError> {
     session.batch("starting a consistent view of the staging copy", consistent::BEGIN).await?;
     if job.scope.is_pool() {
-        refuse_foreign_rows(job, staged, &session).await?;
+        refuse_foreign_rows(job, staged, session).await?;
     }
     let (at, digester) = (Placement::staged(staged.schema.as_ref()), Digester::against(job.point).await?);
-    let tables = readers::read_together(&session, &staged.endpoint, &job.facts.tables, at, &digester).await?;
+    let tables = readers::read_together(session, &staged.endpoint, &job.facts.tables, at, &digester).await?;
     let mut lines = digest::differences(&tables, job.point.manifest());
     if !job.scope.is_pool() {
         for sequence in &job.facts.sequences {
-            let found = catalog::read_sequence_value(&session, &placed(staged, &sequence.name)).await?;
+            let found = catalog::read_sequence_value(session, &placed(staged, &sequence.name)).await?;
             if found != (sequence.last_value, sequence.is_called) {
                 lines.push(format!("sequence {} stands at {} instead of {}", sequence.name, found.0, sequence.last_value));
             }

@@ -11,7 +11,9 @@ use super::{
         toc::MadeBeforehand,
         tools::Section,
     },
-    CutOver, Job, Staged, load, loaders,
+    CutOver, Job, Staged,
+    job::HeldBack,
+    load, loaders,
     lock::RestoreLock,
     names, owners, role,
 };
@@ -25,13 +27,12 @@ pub(super) async fn stage(job: &Job<'_>) -> Result<Staged, SourceError> {
     load::make_database(job, &maintenance, &job.names.stage).await?;
     let endpoint = job.endpoint.with_database(job.names.stage.as_str());
     let made = MadeBeforehand { schema: None, extensions: make_extensions(job, &endpoint).await? };
-    let staged = Staged { endpoint: endpoint.with_login(user, password), schema: None };
+    let mut staged = Staged { endpoint: endpoint.with_login(user, password), schema: None, held_back: HeldBack::default() };
     load::definitions(job, &staged, Section::PreData, &made).await?;
     let session = staged.session().await?;
     loaders::rows(job, &staged, &session).instrument(info_span!("rows")).await?;
     load::sequences(job, &staged, &session).await?;
-    load::definitions(job, &staged, Section::PostData, &made).instrument(info_span!("indexes")).await?;
-    load::materialised_views(job, &staged, &session).await?;
+    staged.held_back = load::definitions(job, &staged, Section::PostData, &made).instrument(info_span!("indexes")).await?;
     load::statistics(job, &staged, &session).instrument(info_span!("statistics")).await?;
     Ok(staged)
 }

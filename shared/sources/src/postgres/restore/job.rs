@@ -1,5 +1,6 @@
 //! What one restore is about, and where.
 
+use bytes::Bytes;
 use vault::{Digester, PointReader};
 
 use super::{
@@ -111,6 +112,15 @@ pub(super) struct Staged {
     pub(super) endpoint: Endpoint,
     /// The schema that stands in for the tables' own, if one does.
     pub(super) schema: Option<Ident>,
+    /// Definitions that are made once the rows were compared.
+    pub(super) held_back: HeldBack,
+}
+
+/// Entries of an archive, as `pg_restore` lists them.
+#[derive(Default)]
+pub(super) struct HeldBack {
+    pub(super) archive: Bytes,
+    pub(super) entries: String,
 }
 
 impl Staged {

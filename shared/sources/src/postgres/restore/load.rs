@@ -1,5 +1,7 @@
 //! Loads what is around the rows of a staging copy, as the restore's role: definitions, sequences, views, statistics.
 
+use bytes::Bytes;
+
 use super::{
     super::{
         ident::{Ident, QualifiedName, list, literal},
@@ -8,48 +10,69 @@ use super::{
         tools::Section,
     },
     Job, Staged,
+    job::HeldBack,
 };
 use crate::{
     caps::SESSIONS_AT_ONCE,
     error::{PgFailure, Phase, Place, SourceError},
 };
 
-/// Replays the recovery point's definitions of one section.
+/// Replays the recovery point's definitions of one section, and returns what is held back.
 pub(super) async fn definitions(
     job: &Job<'_>,
     staged: &Staged,
     section: Section,
     made: &MadeBeforehand<'_>,
-) -> Result<(), SourceError> {
+) -> Result<HeldBack, SourceError> {
     let archive = job.point.blob(section.blob_name()).await?;
-    archive_entries(job, staged, section, &archive, made).await
+    archive_entries(job, staged, section, archive, made).await
 }
 
-/// Replays one section of any archive, as far as it is allowed.
+/// Replays one section of any archive, as far as it is allowed, and returns what is held back.
 pub(super) async fn archive_entries(
     job: &Job<'_>,
     staged: &Staged,
     section: Section,
-    archive: &[u8],
+    archive: Bytes,
     made: &MadeBeforehand<'_>,
-) -> Result<(), SourceError> {
-    let listing = job.tools.list(&staged.endpoint, archive).await?;
+) -> Result<HeldBack, SourceError> {
+    let listing = job.tools.list(&staged.endpoint, &archive).await?;
     let selected = toc::select(&listing, made).map_err(|entry| {
         let what = format!("its definitions hold `{entry}`, which a restore does not replay");
         SourceError::restore_refused(&staged.endpoint.place(), what, "restore this tenant from a snapshot of its instance")
     })?;
     let replay = async |entries: &str, sessions, doing| match entries {
         "" => Ok(()),
-        _ => job.tools.restore(&staged.endpoint, archive, entries, sessions, doing).await,
+        _ => job.tools.restore(&staged.endpoint, &archive, entries, sessions, doing).await,
     };
     match section {
-        Section::PreData => replay(&selected, 1, "making the tables").await,
+        Section::PreData => {
+            replay(&selected, 1, "making the tables").await?;
+            Ok(HeldBack::default())
+        }
         Section::PostData => {
+            let (selected, entries) = toc::hold_back_row_security(&selected);
             let (shared, rest) = toc::part(&selected);
             replay(shared, SESSIONS_AT_ONCE, "making the indexes and constraints").await?;
-            replay(rest, 1, "making the foreign keys and triggers").await
+            replay(rest, 1, "making the foreign keys and triggers").await?;
+            Ok(HeldBack { archive, entries })
         }
     }
+}
+
+/// Makes what is left once the rows were compared: tables begin to filter, and only then are views filled from what their owner sees.
+pub(super) async fn finish(job: &Job<'_>, staged: &Staged) -> Result<(), SourceError> {
+    if job.scope.is_pool() {
+        return Ok(());
+    }
+    let HeldBack { archive, entries } = &staged.held_back;
+    if !entries.is_empty() {
+        job.tools.restore(&staged.endpoint, archive, entries, 1, "making the tables filter their rows").await?;
+    }
+    let session = staged.session().await?;
+    let filled = materialised_views(job, staged, &session).await;
+    session.close().await;
+    filled
 }
 
 /// Sets every sequence to where it stood.
@@ -67,7 +90,7 @@ pub(super) async fn sequences(job: &Job<'_>, staged: &Staged, session: &Session)
 }
 
 /// Fills the materialised views that were filled, each after those it is made from.
-pub(super) async fn materialised_views(job: &Job<'_>, staged: &Staged, session: &Session) -> Result<(), SourceError> {
+async fn materialised_views(job: &Job<'_>, staged: &Staged, session: &Session) -> Result<(), SourceError> {
     let mut waiting: Vec<_> = job.facts.materialised_views.iter().filter(|view| view.populated).collect();
     while !waiting.is_empty() {
         let mut left = Vec::new();

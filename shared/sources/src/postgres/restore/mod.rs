@@ -114,6 +114,7 @@ fn refuse_drift(job: &Job<'_>, live: Option<&LiveDigest>) -> Result<(), SourceEr
 async fn stage_check_and_cut_over(job: &Job<'_>, lock: &RestoreLock, is_live: bool) -> Result<Outcome, SourceError> {
     let staged = stage(job).await?;
     let rows = check::check(job, &staged).await?.iter().map(|table| table.rows).sum();
+    load::finish(job, &staged).await?;
     if job.approved_live.is_some() && !job.scope.is_pool() {
         // Loading took its time. A pool is looked at again under its lock; here the undo copy keeps what comes in the last moment.
         refuse_drift(job, job.live_digest().await?.as_ref())?;
@@ -135,9 +136,13 @@ async fn stage_check_and_cut_over(job: &Job<'_>, lock: &RestoreLock, is_live: bo
 pub async fn load(job: &Job<'_>) -> Result<String, SourceError> {
     job.check_layout()?;
     let lock = RestoreLock::take(job).await?;
-    let staged = stage(job).await;
+    let loaded = async {
+        let staged = stage(job).await?;
+        load::finish(job, &staged).await
+    }
+    .await;
     lock.release().await;
-    staged.map(|_| job.names.stage.as_str().to_owned())
+    loaded.map(|()| job.names.stage.as_str().to_owned())
 }
 
 /// Restores a tenant into staging, checks it against the recovery point and removes it again, whatever happened: a restore test,
@@ -151,7 +156,9 @@ pub async fn drill(job: &Job<'_>) -> Result<Vec<vault::StreamSummary>, SourceErr
     let lock = RestoreLock::take(job).await?;
     let tested = async {
         let staged = stage(job).await?;
-        check::check(job, &staged).await
+        let tables = check::check(job, &staged).await?;
+        load::finish(job, &staged).await?;
+        Ok::<_, SourceError>(tables)
     }
     .await;
     let cleaned = clear_after(job, &lock).await;

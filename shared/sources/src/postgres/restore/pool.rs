@@ -10,6 +10,7 @@ use super::{
     },
     Job, Staged,
     check::summarise,
+    job::HeldBack,
     load, loaders, role,
 };
 use crate::error::{Phase, SourceError};
@@ -32,7 +33,8 @@ pub(super) async fn stage(job: &Job<'_>) -> Result<Staged, SourceError> {
         );
         live.batch(format!("making a staging table for {}", table.name), &sql).await?;
     }
-    let staged = Staged { endpoint: job.live().with_login(user, password), schema: Some(stage.clone()) };
+    let endpoint = job.live().with_login(user, password);
+    let staged = Staged { endpoint, schema: Some(stage.clone()), held_back: HeldBack::default() };
     let session = staged.session().await?;
     loaders::rows(job, &staged, &session).await?;
     for table in &job.facts.tables {

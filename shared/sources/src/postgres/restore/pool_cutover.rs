@@ -14,7 +14,7 @@ use super::{
         digest,
         facts::{DatabaseFacts, ForeignKeyFacts, SequenceFacts, TableFacts},
         ident::{Ident, QualifiedName, list, literal},
-        readers,
+        order, readers,
         session::Session,
     },
     CutOver, Job,
@@ -94,9 +94,12 @@ impl<'a> Cutover<'a> {
         pool::refuse_changed_structure(job, session).await?;
         let live = catalog::read_facts(session, job.scope).await?;
         let stage = pool::stage_schema(job);
-        let tables =
-            job.facts.tables.iter().map(|table| TableSql::new(session.place(), job.scope, table, stage, &job.names.undo));
-        Ok(Self { job, session, live, tables: tables.collect::<Result<_, _>>()? })
+        let mut tables = Vec::with_capacity(job.facts.tables.len());
+        for table in &job.facts.tables {
+            let equalities = order::equalities_of_key(session, table).await?;
+            tables.push(TableSql::new(session.place(), job.scope, table, stage, &job.names.undo, &equalities)?);
+        }
+        Ok(Self { job, session, live, tables })
     }
 
     async fn digest(&self) -> Result<Vec<vault::StreamSummary>, SourceError> {
@@ -140,7 +143,8 @@ impl<'a> Cutover<'a> {
                 Some(table) => Some(format!("r.{}", copy_out::tenant_value(self.session.place(), self.job.scope, table)?.1)),
                 None => None,
             };
-            let sql = self.tables[index].foreign_references(key, condition.as_deref());
+            let equalities = order::equalities_of_reference(self.session, key).await?;
+            let sql = self.tables[index].foreign_references(key, &equalities, condition.as_deref());
             let count: Count = self.session.select_one(format!("looking for foreign references by {}", key.name), &sql).await?;
             if count.rows > 0 {
                 let what = format!(

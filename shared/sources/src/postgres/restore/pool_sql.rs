@@ -29,10 +29,12 @@ impl<'a> TableSql<'a> {
         table: &'a TableFacts,
         stage: &Ident,
         undo: &Ident,
+        equalities: &[String],
     ) -> Result<Self, SourceError> {
         let (_, condition) = copy_out::tenant_value(place, scope, table)?;
         let only = if table.partitioned { "" } else { "ONLY " };
-        let same_key: Vec<_> = table.key.iter().map(|key| format!("l.{key} = s.{key}")).collect();
+        let equal = table.key.iter().zip(equalities);
+        let same_key: Vec<_> = equal.map(|(key, equals)| format!("l.{key} {equals} s.{key}")).collect();
         Ok(Self {
             table,
             live: format!("{only}{}", table.name),
@@ -109,15 +111,18 @@ impl<'a> TableSql<'a> {
 
     /// Counts rows that are not the tenant's and reference, by this key, a row that will be deleted or lose what is referenced.
     ///
-    /// `referrer_is_tenants` is the condition on a referencing row `r`, or none if its table has no tenant column.
-    pub(super) fn foreign_references(&self, key: &ForeignKeyFacts, referrer_is_tenants: Option<&str>) -> String {
-        let refers: Vec<_> = key
-            .columns
-            .iter()
-            .zip(&key.referenced_columns)
-            .map(|(column, referenced)| format!("r.{column} = l.{referenced}"))
-            .collect();
-        let keeps: Vec<_> = key.referenced_columns.iter().map(|column| format!("l.{column} = s.{column}")).collect();
+    /// The equalities are those the foreign key itself compares by. `referrer_is_tenants` is the condition on a referencing row `r`, or none if its table has no tenant column.
+    pub(super) fn foreign_references(
+        &self,
+        key: &ForeignKeyFacts,
+        [refers, keeps]: &[Vec<String>; 2],
+        referrer_is_tenants: Option<&str>,
+    ) -> String {
+        let columns = key.referenced_columns.iter().zip(&key.columns).zip(refers);
+        let refers: Vec<_> =
+            columns.map(|((referenced, column), equals)| format!("l.{referenced} {equals} r.{column}")).collect();
+        let columns = key.referenced_columns.iter().zip(keeps);
+        let keeps: Vec<_> = columns.map(|(column, equals)| format!("l.{column} {equals} s.{column}")).collect();
         let is_foreign = referrer_is_tenants.map_or_else(|| "true".to_owned(), |condition| format!("({condition}) IS NOT TRUE"));
         format!(
             "SELECT count(*) AS rows FROM {} AS r JOIN {} AS l ON {} WHERE {} AND {is_foreign}

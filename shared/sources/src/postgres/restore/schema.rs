@@ -14,7 +14,9 @@ use super::{
         toc::MadeBeforehand,
         tools::Section,
     },
-    CutOver, Job, Staged, load, loaders,
+    CutOver, Job, Staged,
+    job::HeldBack,
+    load, loaders,
     lock::RestoreLock,
     owners, role,
 };
@@ -29,7 +31,8 @@ pub(super) async fn stage(job: &Job<'_>) -> Result<Staged, SourceError> {
     load::make_database(job, &maintenance, &job.names.scratch).await?;
     let scratch_endpoint = job.endpoint.with_database(job.names.scratch.as_str());
     make_extensions(job, &Session::open(&scratch_endpoint, Phase::Restoring).await?).await?;
-    let scratch = Staged { endpoint: scratch_endpoint.with_login(user.clone(), password.clone()), schema: None };
+    let scratch_endpoint = scratch_endpoint.with_login(user.clone(), password.clone());
+    let scratch = Staged { endpoint: scratch_endpoint, schema: None, held_back: HeldBack::default() };
     let [pre_data, post_data] = rename_definitions(job, &scratch, schema).await?;
     maintenance.batch("removing the scratch database", &format!("DROP DATABASE {} WITH (FORCE)", job.names.scratch)).await?;
 
@@ -37,14 +40,14 @@ pub(super) async fn stage(job: &Job<'_>) -> Result<Staged, SourceError> {
     let stage = &job.names.stage;
     role::let_connect(&live, &job.names.role, &job.live()).await?;
     live.batch("making the staging schema", &format!("CREATE SCHEMA {stage} AUTHORIZATION {}", job.names.role)).await?;
-    let staged = Staged { endpoint: job.live().with_login(user, password), schema: Some(stage.clone()) };
+    let endpoint = job.live().with_login(user, password);
+    let mut staged = Staged { endpoint, schema: Some(stage.clone()), held_back: HeldBack::default() };
     let made = MadeBeforehand { schema: Some(stage), extensions: Vec::new() };
-    load::archive_entries(job, &staged, Section::PreData, &pre_data, &made).await?;
+    load::archive_entries(job, &staged, Section::PreData, pre_data.into(), &made).await?;
     let session = staged.session().await?;
     loaders::rows(job, &staged, &session).await?;
     load::sequences(job, &staged, &session).await?;
-    load::archive_entries(job, &staged, Section::PostData, &post_data, &made).await?;
-    load::materialised_views(job, &staged, &session).await?;
+    staged.held_back = load::archive_entries(job, &staged, Section::PostData, post_data.into(), &made).await?;
     load::statistics(job, &staged, &session).await?;
     Ok(staged)
 }
@@ -76,7 +79,10 @@ async fn make_extensions(job: &Job<'_>, scratch: &Session) -> Result<(), SourceE
 async fn rename_definitions(job: &Job<'_>, scratch: &Staged, schema: &Ident) -> Result<[Vec<u8>; 2], SourceError> {
     let made = MadeBeforehand::default();
     load::definitions(job, scratch, Section::PreData, &made).await?;
-    load::definitions(job, scratch, Section::PostData, &made).await?;
+    let HeldBack { archive, entries } = load::definitions(job, scratch, Section::PostData, &made).await?;
+    if !entries.is_empty() {
+        job.tools.restore(&scratch.endpoint, &archive, &entries, 1, "making the tables filter their rows").await?;
+    }
     let session = Session::open(&scratch.endpoint, Phase::Restoring).await?;
     session
         .batch("renaming the schema in the scratch database", &format!("ALTER SCHEMA {schema} RENAME TO {}", job.names.stage))
