@@ -116,7 +116,13 @@ async fn make_clone(services: &Services, plan: &Plan, tenant: &Tenant, drill: &D
         ("holdfast:drill".to_owned(), drill.point.to_string()),
         (clone::VAULT_TAG.to_owned(), services.config.vault_id.to_string()),
     ]);
-    let wanted = aws::Restoration { name: &drill.instance, snapshot: identifier, settings: &settings, tags: &tags };
+    let wanted = aws::Restoration {
+        purpose: aws::Purpose::Test,
+        name: &drill.instance,
+        snapshot: identifier,
+        settings: &settings,
+        tags: &tags,
+    };
     services
         .audit(Phase::Intent, "verify", "drill.clone", tenant.id.as_str(), &format!("{} from {identifier}", drill.instance))
         .await?;

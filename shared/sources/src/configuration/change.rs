@@ -42,7 +42,9 @@ impl Change {
     pub(super) fn applied(&self, live: Option<Setting>) -> Option<Setting> {
         match (self, live) {
             (Self::Create(secret), None) => Some(Setting::Secret(bare(secret))),
-            (Self::TakeBack { .. }, Some(Setting::Secret(secret))) => Some(Setting::Secret(Secret { deleted_at: None, ..secret })),
+            (Self::TakeBack { .. }, Some(Setting::Secret(secret))) => {
+                Some(Setting::Secret(Secret { deleted_at: None, ..secret }))
+            }
             (Self::TagSecret { tags, .. }, Some(Setting::Secret(mut secret))) => {
                 secret.tags.extend(tags.clone());
                 Some(Setting::Secret(secret))

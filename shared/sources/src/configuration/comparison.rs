@@ -41,7 +41,9 @@ pub enum SettingsError {
         prefix: String,
     },
     /// More than one person could look through.
-    #[error("the restore would change {changes} settings and say {bytes} bytes about them, more than one request holds; restore by hand")]
+    #[error(
+        "the restore would change {changes} settings and say {bytes} bytes about them, more than one request holds; restore by hand"
+    )]
     TooMuch {
         /// How many it would change.
         changes: usize,
@@ -200,7 +202,8 @@ impl Comparison {
     #[must_use]
     pub fn unfinished(&self, approved: &str) -> Vec<String> {
         let Some(way) = Way::decode(approved) else { return Vec::new() };
-        let arrived = |key: &Key, states: &[String]| way::place(states, self.live.get(key)).is_some_and(|place| place + 1 == states.len());
+        let arrived =
+            |key: &Key, states: &[String]| way::place(states, self.live.get(key)).is_some_and(|place| place + 1 == states.len());
         let steps = self.recorded.keys().filter_map(|key| Some((key, way.steps.get(&id(key))?)));
         steps.filter(|(key, states)| !arrived(key, states)).map(|((_, name), _)| name.clone()).collect()
     }
@@ -211,7 +214,9 @@ impl Comparison {
         let Some(way) = Way::decode(approved) else { return Vec::new() };
         let absent = way::state(None);
         let made = |(key, setting): (&Key, &Setting)| match setting {
-            Setting::Secret(secret) if way.steps.get(&id(key))?.first() == Some(&absent) => Some(format!("by hand: {}", reissue(secret))),
+            Setting::Secret(secret) if way.steps.get(&id(key))?.first() == Some(&absent) => {
+                Some(format!("by hand: {}", reissue(secret)))
+            }
             _ => None,
         };
         self.recorded.iter().filter_map(made).collect()

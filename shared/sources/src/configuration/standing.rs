@@ -68,7 +68,9 @@ pub(super) fn of_secret(then: &Secret, now: Option<&Secret>) -> Standing {
     match now {
         None => standing.create(then),
         Some(now) if now.deleted_at.is_some() => {
-            standing.put_back.push(format!("secret {name} is scheduled for deletion; it is taken back as it was then, with its value"));
+            standing
+                .put_back
+                .push(format!("secret {name} is scheduled for deletion; it is taken back as it was then, with its value"));
             standing.changes.push(Change::TakeBack { secret: name.clone() });
         }
         Some(now) => standing.mend(then, now),
@@ -97,7 +99,8 @@ impl Standing {
 
     fn mend(&mut self, then: &Secret, now: &Secret) {
         let name = &then.name;
-        let differing = differences([("description", text(&then.description), text(&now.description)), ("key", key(then), key(now))]);
+        let differing =
+            differences([("description", text(&then.description), text(&now.description)), ("key", key(then), key(now))]);
         if !differing.is_empty() {
             self.by_hand.push(format!("secret {name} differs, and the call that mends it could replace its value: {differing}"));
         }
@@ -126,11 +129,13 @@ impl Standing {
         let name = &then.name;
         match (then.policy.as_deref(), now) {
             (None, Some(now)) => {
-                self.stays.push(format!("secret {name} has a resource policy that is not recorded; it stays: {}", canonical(now)));
+                self.stays
+                    .push(format!("secret {name} has a resource policy that is not recorded; it stays: {}", canonical(now)));
             }
             (Some(then), now) if now.map(canonical) != Some(canonical(then)) => {
                 if then.len() > POLICY_BYTES_MAX {
-                    self.by_hand.push(format!("secret {name} had another resource policy, too long to be shown here; put it back"));
+                    self.by_hand
+                        .push(format!("secret {name} had another resource policy, too long to be shown here; put it back"));
                     return;
                 }
                 let was = now.map_or_else(|| "none".to_owned(), canonical);
@@ -180,7 +185,9 @@ fn described(parameter: &Parameter) -> String {
         ("description", &parameter.description),
         ("allowed pattern", &parameter.allowed_pattern),
     ];
-    parts.extend(fields.iter().filter(|(_, value)| !text(value).is_empty()).map(|(field, value)| format!("{field} {:?}", text(value))));
+    parts.extend(
+        fields.iter().filter(|(_, value)| !text(value).is_empty()).map(|(field, value)| format!("{field} {:?}", text(value))),
+    );
     parts.extend(parameter.policies.iter().map(|policy| format!("policy {policy}")));
     parts.extend(parameter.tags.iter().map(|(tag, value)| format!("tag {tag:?} {value:?}")));
     parts.join(", ")

@@ -61,7 +61,11 @@ fn damaged() -> (Vec<Setting>, Vec<Setting>) {
         &[secret("gone"), secret("going"), secret("kept"), secret("opened"), secret("rekeyed")],
     );
     let going = Secret { deleted_at: Some("2026-11-22T00:00:00Z".into()), policy: None, ..secret("going") };
-    let opened = Secret { policy: Some(r#"{"Statement":"*"}"#.into()), tags: tags(&[("owner", "nobody"), ("new", "x")]), ..secret("opened") };
+    let opened = Secret {
+        policy: Some(r#"{"Statement":"*"}"#.into()),
+        tags: tags(&[("owner", "nobody"), ("new", "x")]),
+        ..secret("opened")
+    };
     let live = settings(
         &[
             parameter("kept"),
