@@ -118,6 +118,9 @@ pub(crate) enum Restore {
         /// The newest usable recovery point at or before this instant.
         #[arg(long)]
         time: Option<String>,
+        /// What to restore: database, media or configuration; what a named recovery point holds, otherwise the database, if left out.
+        #[arg(long)]
+        kind: Option<String>,
         /// Why, for the person who approves it.
         #[arg(long)]
         reason: String,

@@ -171,8 +171,8 @@ fn read_outcome(answer: &Value) -> Result<(), Failure> {
 
 async fn run_restore(args: &Args, operator: &Operator, restore: &Restore) -> Result<(), Failure> {
     match restore {
-        Restore::Request { tenant, point, time, reason } => {
-            let body = json!({ "tenant": tenant, "point": point, "time": time, "reason": reason });
+        Restore::Request { tenant, point, time, kind, reason } => {
+            let body = json!({ "tenant": tenant, "point": point, "time": time, "kind": kind, "reason": reason });
             print(args, &operator.call("restore-request", &body).await?, show::request)
         }
         Restore::Preview { request } => print(args, &watch::until_previewed(operator, request).await?, show::request),

@@ -1,6 +1,7 @@
 //! Answers as tables for people.
 
-use domain::text::plain;
+use domain::{point::Kind, text::plain};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::table::table;
@@ -101,7 +102,7 @@ pub(crate) fn request(answer: &Value) -> String {
         format!("restore request  {}", cell(&answer["request"])),
         format!("state            {}", cell(&answer["state"]).replace('_', " ")),
         format!("tenant           {}", cell(&answer["tenant"])),
-        format!("recovery point   {}", cell(&answer["point"])),
+        format!("recovery point   {} ({})", cell(&answer["point"]), cell(&answer["kind"])),
         format!("requested by     {} at {}", cell(&answer["requested_by"]), cell(&answer["requested_at"])),
         format!("reason           {}", cell(&answer["reason"])),
     ];
@@ -117,9 +118,10 @@ pub(crate) fn request(answer: &Value) -> String {
     }
     if let Some(outcome) = answer.get("outcome") {
         lines.push(format!(
-            "proven at        {}, {} rows match the recovery point",
+            "proven at        {}, {} {} match the recovery point",
             cell(&outcome["proven_at"]),
-            outcome["rows"]
+            outcome["rows"],
+            unit(answer)
         ));
         lines.push(format!("took             {} ms", outcome["rto_ms"]));
         lines.push(format!("undo copy        {}", cell(&outcome["undo_copy"])));
@@ -139,8 +141,13 @@ pub(crate) fn request(answer: &Value) -> String {
     lines.join("\n")
 }
 
+/// What the recovery point of a request consists of.
+fn unit(answer: &Value) -> &'static str {
+    Kind::deserialize(&answer["kind"]).unwrap_or_default().unit()
+}
+
 pub(crate) fn requests(answer: &Value) -> String {
-    let fields = ["request", "state", "tenant", "point", "requested_by", "requested_at"];
+    let fields = ["request", "state", "tenant", "kind", "point", "requested_by", "requested_at"];
     listing(answer, table(&fields, &rows(items(answer, "requests"), &fields)), "the oldest that ended are left out")
 }
 

@@ -97,6 +97,10 @@ def secret(name: str) -> str:
     return f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-AbCdEf"
 
 
+def parameter(name: str) -> str:
+    return f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/{name}"
+
+
 def who_may(stack: Stack, action: str, resource: str, vault: str | None = "main") -> set[str]:
     tagged = {"aws:RequestTag/holdfast:vault": vault, "aws:ResourceTag/holdfast:vault": vault} if vault else {}
     return {name for name in FUNCTIONS if iam.allowed(stack, f"{name.capitalize()}Role", action, resource, tagged)}
@@ -127,8 +131,28 @@ READERS_OF_DATABASES = {"export", "verify", "restore", "reconcile"}
         ("secretsmanager:GetSecretValue", secret("platform/db/central"), READERS_OF_DATABASES),
         ("secretsmanager:GetSecretValue", secret("platform/tenants/acme/api"), set()),
         ("secretsmanager:GetSecretValue", secret("somebody/elses"), set()),
-        ("secretsmanager:DescribeSecret", secret("platform/tenants/acme/api"), {"export"}),
-        ("secretsmanager:ListSecrets", "*", {"export"}),
+        ("secretsmanager:DescribeSecret", secret("platform/tenants/acme/api"), {"export", "restore"}),
+        ("secretsmanager:DescribeSecret", secret("somebody/elses"), set()),
+        ("secretsmanager:ListSecrets", "*", {"export", "restore"}),
+        *((f"secretsmanager:{call}", secret("platform/tenants/acme/api"), {"restore"}) for call in ("CreateSecret", "RestoreSecret", "TagResource")),
+        *((f"secretsmanager:{call}", secret("somebody/elses"), set()) for call in ("CreateSecret", "RestoreSecret", "TagResource")),
+        # Each of these can replace or remove a value, or what stands.
+        *(
+            (f"secretsmanager:{call}", secret("platform/tenants/acme/api"), set())
+            for call in (
+                "UpdateSecret", "PutSecretValue", "UpdateSecretVersionStage", "RotateSecret", "DeleteSecret", "UntagResource",
+                "DeleteResourcePolicy", "BatchGetSecretValue",
+            )
+        ),
+        ("ssm:ListTagsForResource", parameter("platform/tenants/acme/theme"), {"export", "restore"}),
+        ("ssm:AddTagsToResource", parameter("platform/tenants/acme/theme"), {"restore"}),
+        ("ssm:AddTagsToResource", parameter("holdfast/plan"), set()),
+        *(
+            (f"ssm:{call}", parameter("platform/tenants/acme/theme"), set())
+            for call in ("PutParameter", "DeleteParameter", "GetParameters", "GetParametersByPath", "GetParameterHistory", "RemoveTagsFromResource")
+        ),
+        ("ssm:DescribeParameters", "*", {"export", "restore"}),
+        ("rds:DescribeDBParameters", rds("pg", "platform"), {"snapshot"}),
         ("ssm:GetParameter", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/holdfast/plan", set(FUNCTIONS)),
         ("ssm:GetParameter", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/platform/tenants/acme/theme", set()),
         ("s3:ListBucketVersions", "arn:aws:s3:::platform-media", {"export"}),
@@ -141,6 +165,14 @@ READERS_OF_DATABASES = {"export", "verify", "restore", "reconcile"}
 )
 def test_functions_may_do_their_work_and_no_other(stack, action, resource, expected):
     assert who_may(stack, action, resource) == expected
+
+
+@pytest.mark.parametrize("blocks, expected", [("true", {"restore"}), ("false", set()), (None, set())])
+def test_a_policy_is_put_on_a_secret_only_if_the_service_keeps_it_from_being_public(stack, blocks, expected):
+    request = {"secretsmanager:BlockPublicPolicy": blocks} if blocks else {}
+    for name, who in (("platform/tenants/acme/api", expected), ("somebody/elses", set())):
+        may = {f for f in FUNCTIONS if iam.allowed(stack, f"{f.capitalize()}Role", "secretsmanager:PutResourcePolicy", secret(name), request)}
+        assert may == who, name
 
 
 @pytest.mark.parametrize(
@@ -213,11 +245,11 @@ def test_the_catalog_is_written_but_never_shortened(stack, action, expected):
     assert who_may(stack, action, stack.arn("Catalog")) == expected
 
 
-def test_the_deny_of_tenants_secrets_outlives_a_wider_grant(template):
-    statements = template["Resources"]["ExportRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
-    statements.append({"Sid": "Planted", "Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": "*"})
+@pytest.mark.parametrize("role", ["ExportRole", "RestoreRole"])
+def test_the_deny_of_tenants_secrets_outlives_a_wider_grant(template, role):
+    iam.plant(template, role, "secretsmanager:GetSecretValue")
     assert who_may(Stack(template), "secretsmanager:GetSecretValue", secret("platform/tenants/acme/api")) == set()
-    assert who_may(Stack(template), "secretsmanager:GetSecretValue", secret("somebody/elses")) == {"export"}
+    assert who_may(Stack(template), "secretsmanager:GetSecretValue", secret("somebody/elses")) == {role.removesuffix("Role").lower()}
 
 
 def test_a_boundary_given_is_put_on_every_role(transformed, stack):

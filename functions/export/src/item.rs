@@ -235,7 +235,7 @@ impl Item {
         let parameters = scope.parameters.replace("{tenant}", self.tenant.id.as_str());
         let secrets = scope.secrets.replace("{tenant}", self.tenant.id.as_str());
         let found_parameters = services.clients.parameters().metadata(&parameters).await?.into_iter().map(Setting::Parameter);
-        let found_secrets = services.clients.secrets().metadata(&secrets).await?.into_iter().map(Setting::Secret);
+        let found_secrets = services.clients.secrets().metadata(&secrets, []).await?.into_iter().map(Setting::Secret);
         configuration::write(found_parameters.chain(found_secrets).collect(), writer).await?;
         Ok(json!({ "parameters": parameters, "secrets": secrets }))
     }

@@ -118,8 +118,9 @@ fn shown(point: &RecoveryPoint) -> Value {
             shown["plaintext_bytes"] = json!(plaintext_bytes);
             shown["stored_bytes"] = json!(stored_bytes);
         }
-        domain::point::State::Available { content: Content::Snapshot { identifier, .. }, .. } => {
-            shown["snapshot"] = json!(identifier)
+        domain::point::State::Available { content: Content::Snapshot { identifier, settings, .. }, .. } => {
+            shown["snapshot"] = json!(identifier);
+            shown["settings"] = settings.clone();
         }
         _ => {}
     }

@@ -22,6 +22,8 @@ pub(crate) struct Wish {
     tenant: TenantId,
     point: Option<RecoveryPointId>,
     time: Option<Timestamp>,
+    /// What to restore; what a named recovery point holds, and otherwise the database, if left out.
+    kind: Option<Kind>,
     reason: String,
 }
 
@@ -55,6 +57,7 @@ pub(crate) async fn request(services: &Services, caller: &Identity, wish: Wish) 
         id: services.fresh.request_id(),
         tenant: wish.tenant.clone(),
         point: point.id,
+        kind: point.kind,
         reason: reason.to_owned(),
         requested_by: caller.clone(),
         requested_at: services.clock.now(),
@@ -62,7 +65,13 @@ pub(crate) async fn request(services: &Services, caller: &Identity, wish: Wish) 
     };
     let id = request.id;
     services
-        .audit(Phase::Intent, &caller.arn, "restore.request", wish.tenant.as_str(), &format!("{id} from {}: {reason}", point.id))
+        .audit(
+            Phase::Intent,
+            &caller.arn,
+            "restore.request",
+            wish.tenant.as_str(),
+            &format!("{id} from {} ({}): {reason}", point.id, point.kind.name()),
+        )
         .await?;
     let request = services.catalog.create(request).await?.value;
     // Named after the request, so a start that the SDK repeats after a lost reply finds the runbook that is there.
@@ -86,33 +95,44 @@ async fn end_unstarted(services: &Services, id: RequestId, report: &ErrorReport)
     }
 }
 
-/// The recovery point a wish means: the one named, or the newest at or before a time, or the newest.
+/// The recovery point a wish means: the one named, or the newest at or before a time, or the newest; of the kind it says, or of databases.
 async fn choose(services: &Services, wish: &Wish) -> Result<RecoveryPoint, ErrorReport> {
-    let unusable = |why: String| ErrorReport::new(ErrorCode::UnknownRecoveryPoint, why);
+    let malformed = |why: String| ErrorReport::new(ErrorCode::MalformedEvent, why);
+    if wish.kind == Some(Kind::Snapshot) {
+        let message = "snapshots are of instances, and no tenant is restored from one: choose database, media or configuration";
+        return Err(malformed(message.to_owned()));
+    }
     if let Some(id) = wish.point {
         if wish.time.is_some() {
-            let message = "name either a recovery point or a time, not both".to_owned();
-            return Err(ErrorReport::new(ErrorCode::MalformedEvent, message));
+            return Err(malformed("name either a recovery point or a time, not both".to_owned()));
         }
         let point = services.catalog.point(&wish.tenant, id).await?.value;
-        if point.kind != Kind::Database || !point.is_usable() {
-            let (kind, state, proof) = (point.kind.name(), point.state.name(), point.proof.name());
-            return Err(unusable(format!(
-                "recovery point {id} is a {kind} one, {state} and {proof}; a restore needs an available database one"
-            )));
-        }
-        return Ok(point);
+        return named(point, wish.kind);
     }
-    let subject = Subject::Tenant(wish.tenant.clone());
-    let points = services.catalog.points(&subject, Some(Kind::Database), caps::LISTED_POINTS_MAX).await?;
+    let (subject, kind) = (Subject::Tenant(wish.tenant.clone()), wish.kind.unwrap_or_default());
+    let points = services.catalog.points(&subject, Some(kind), caps::LISTED_POINTS_MAX).await?;
     let until = wish.time.unwrap_or(Timestamp::MAX);
     let found = points.into_iter().map(|point| point.value).find(|point| point.is_usable() && point.scheduled_time <= until);
     found.ok_or_else(|| {
-        unusable(format!(
-            "tenant {} has no usable recovery point at or before that time; see `holdfast points --tenant {0}`",
-            wish.tenant
-        ))
+        let message = format!(
+            "tenant {} has no usable {} recovery point at or before that time; see `holdfast points --tenant {0}`",
+            wish.tenant,
+            kind.name()
+        );
+        ErrorReport::new(ErrorCode::UnknownRecoveryPoint, message)
     })
+}
+
+/// The recovery point that was named, if a restore can start from it and it is of the kind that was asked for.
+fn named(point: RecoveryPoint, wanted: Option<Kind>) -> Result<RecoveryPoint, ErrorReport> {
+    if point.kind == Kind::Snapshot || !point.is_usable() || wanted.is_some_and(|wanted| wanted != point.kind) {
+        let (id, kind, state, proof) = (point.id, point.kind.name(), point.state.name(), point.proof.name());
+        let wanted = wanted.map_or("database, media or configuration", Kind::name);
+        let message =
+            format!("recovery point {id} is a {kind} one, {state} and {proof}; the restore needs an available {wanted} one");
+        return Err(ErrorReport::new(ErrorCode::UnknownRecoveryPoint, message));
+    }
+    Ok(point)
 }
 
 /// A request as it stands.
@@ -196,6 +216,7 @@ fn shown(request: &RestoreRequest) -> Value {
         "request": request.id,
         "tenant": request.tenant,
         "point": request.point,
+        "kind": request.kind,
         "reason": request.reason,
         "requested_by": request.requested_by.arn,
         "requested_at": request.requested_at,
@@ -229,6 +250,7 @@ mod tests {
             id: "rq_00000000-0000-0000-0000-000000000001".parse().unwrap(),
             tenant: "acme".parse().unwrap(),
             point: "rp_00000000-0000-0000-0000-000000000002".parse().unwrap(),
+            kind: Kind::Database,
             reason: "rows gone".into(),
             requested_by: person,
             requested_at: at(),
@@ -238,6 +260,37 @@ mod tests {
 
     fn at() -> Timestamp {
         "2026-11-23T10:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_named_recovery_point_of_any_kind_but_a_snapshot_is_restored_from() {
+        use domain::point::{Content, Proof, State};
+        let content = || Content::Snapshot { identifier: "i".into(), arn: "a".into(), settings: Value::Null };
+        let point = |kind| RecoveryPoint {
+            id: "rp_00000000-0000-0000-0000-000000000002".parse().unwrap(),
+            subject: Subject::Tenant("acme".parse().unwrap()),
+            kind,
+            rule: "daily".into(),
+            scheduled_time: at(),
+            run: "run_00000000-0000-0000-0000-000000000003".parse().unwrap(),
+            attempts: 1,
+            started_at: at(),
+            state: State::Available { at: at(), content: content() },
+            unfinished: None,
+            proof: Proof::Unproven,
+            holds: vec![],
+        };
+        for kind in [Kind::Database, Kind::Media, Kind::Configuration] {
+            assert!(named(point(kind), None).is_ok() && named(point(kind), Some(kind)).is_ok(), "{kind:?}");
+        }
+        for (kind, wanted) in
+            [(Kind::Snapshot, None), (Kind::Media, Some(Kind::Configuration)), (Kind::Media, Some(Kind::Database))]
+        {
+            assert_eq!(named(point(kind), wanted).unwrap_err().code, ErrorCode::UnknownRecoveryPoint, "{kind:?} {wanted:?}");
+        }
+        let failed = RecoveryPoint { state: State::Running, ..point(Kind::Configuration) };
+        let refused = named(failed, Some(Kind::Configuration)).unwrap_err();
+        assert!(refused.message.contains("running and unproven; the restore needs an available configuration one"), "{refused}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use domain::{
     ErrorCode, ErrorReport, RequestId,
     alert::AlertClass,
     plan::Plan,
+    point::Kind,
     request::{RequestState, RestoreRequest},
 };
 use runtime::services::{Said, Services};
@@ -49,7 +50,16 @@ async fn tell(services: &Services, plan: &Plan, request: &RestoreRequest, report
     services.all_clear(AlertClass::RestoreAwaitsApproval, &id).await?;
     let said = Said {
         summary: format!("the restore of tenant {} stopped: {report}", request.tenant),
-        meaning: "nothing live was changed, unless the message says that it is live".to_owned(),
+        meaning: match request.kind {
+            Kind::Database | Kind::Snapshot => "nothing live was changed, unless the message says that it is live".to_owned(),
+            // Many calls and no transaction; but a new request finds done what is done.
+            Kind::Media | Kind::Configuration => {
+                format!(
+                    "what was put right until then stays; {} that are not the recovery point's are as they were",
+                    request.kind.unit()
+                )
+            }
+        },
         remedy: "mend the cause and make a new request".to_owned(),
     };
     services.raise(plan, AlertClass::RestoreFailed, &id, said).await

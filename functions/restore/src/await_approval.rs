@@ -22,11 +22,12 @@ fn said(request: &RestoreRequest, preview: &Preview) -> Said {
         .tables
         .iter()
         .fold((0, 0, 0), |sum, table| (sum.0 + table.returned, sum.1 + table.overwritten, sum.2 + table.destroyed));
-    let RestoreRequest { id, tenant, point, requested_by, reason, .. } = request;
+    let RestoreRequest { id, tenant, point, kind, requested_by, reason, .. } = request;
+    let (kind, unit) = (kind.name(), kind.unit());
     Said {
-        summary: format!("{} asks to restore tenant {tenant} from recovery point {point}: {reason}", requested_by.arn),
+        summary: format!("{} asks to restore tenant {tenant} from {kind} recovery point {point}: {reason}", requested_by.arn),
         meaning: format!(
-            "{returned} rows would come back, {overwritten} be overwritten, {destroyed} be destroyed; nothing happens until another person agrees"
+            "{returned} {unit} would come back, {overwritten} be overwritten, {destroyed} be destroyed; nothing happens until another person agrees"
         ),
         remedy: format!(
             "look at `holdfast restore preview {id}`, then, as another person, `holdfast restore approve {id}`; without it the request lapses"

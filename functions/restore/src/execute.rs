@@ -4,7 +4,8 @@ use catalog::audit::Phase;
 use domain::{
     ErrorCode, ErrorReport, RequestId,
     alert::AlertClass,
-    request::{Outcome, RequestState},
+    point::Kind,
+    request::{Outcome, RequestState, RestoreRequest},
 };
 use runtime::services::{Said, Services};
 
@@ -30,7 +31,7 @@ pub(crate) async fn execute(services: &Services, id: RequestId) -> Result<&'stat
     services.audit(Phase::Intent, "restore", "restore.execute", request.tenant.as_str(), &what).await?;
     let done = Box::pin(work.carry_out(id, &preview.live_digest)).await;
     let outcome = match &done {
-        Ok(done) => format!("{id}: {} rows match, changed {}", done.rows, done.changed),
+        Ok(done) => format!("{id}: {} {} match, changed {}", done.rows, work.point.kind.unit(), done.changed),
         Err(report) => format!("{id}: {report}"),
     };
     services.audit(Phase::Outcome, "restore", "restore.execute", request.tenant.as_str(), &outcome).await?;
@@ -43,20 +44,28 @@ pub(crate) async fn execute(services: &Services, id: RequestId) -> Result<&'stat
         undo_copy: done.undo_copy,
         notes: done.notes,
     };
-    let said = Said {
-        summary: format!(
-            "tenant {} is restored from recovery point {}: {} rows match",
-            request.tenant, request.point, outcome.rows
-        ),
-        meaning: format!(
-            "the live data equals the recovery point; what it replaced is kept as {}",
-            outcome.undo_copy.as_deref().unwrap_or("nothing")
-        ),
-        remedy: "let the tenant's users in again; drop the undo copy when nobody needs it".to_owned(),
-    };
+    let said = said(&request, work.point.kind, &outcome);
     // Told before it is final: a delivery that finds the request ended tells nobody any more.
     services.all_clear(AlertClass::RestoreAwaitsApproval, &id.to_string()).await?;
     services.raise(&plan, AlertClass::RestoreProven, &id.to_string(), said).await?;
     let request = services.catalog.advance(id, |request| request.prove(outcome)).await?.value;
     Ok(request.state.name())
+}
+
+fn said(request: &RestoreRequest, kind: Kind, outcome: &Outcome) -> Said {
+    let RestoreRequest { id, tenant, point, .. } = request;
+    let kept = match &outcome.undo_copy {
+        Some(copy) => format!("the live data equals the recovery point; what it replaced is kept as {copy}"),
+        None => "what was restored equals the recovery point; nothing was replaced that needed to be kept".to_owned(),
+    };
+    let notes = match outcome.notes.len() {
+        0 => String::new(),
+        some => format!("; {some} notes say what else there is to know, and to do: `holdfast restore watch {id}`"),
+    };
+    let drop = if outcome.undo_copy.is_some() { "; drop the undo copy when nobody needs it" } else { "" };
+    Said {
+        summary: format!("tenant {tenant} is restored from recovery point {point}: {} {} match", outcome.rows, kind.unit()),
+        meaning: kept + &notes,
+        remedy: format!("let the tenant's users in again{drop}"),
+    }
 }

@@ -175,8 +175,8 @@ async fn follow(services: &Services, plan: &Plan, listed: &RecoveryPoint) -> Res
 
 /// What a restore from a snapshot of this instance would lose; nothing is known of an instance that has gone meanwhile.
 async fn settings_of(services: &Services, instance: &str) -> Result<Value, ErrorReport> {
-    match services.clients.instances().describe(instance).await {
-        Ok(instance) => Ok(json!(instance.settings)),
+    match services.clients.instances().settings(instance).await {
+        Ok(settings) => Ok(json!(settings)),
         // Its last snapshot is worth the more.
         Err(error) if error.is_not_found() => {
             tracing::warn!(instance, "the instance has gone; its snapshot is published without its settings");

@@ -108,7 +108,14 @@ impl Answer {
         }
         // KMS's own codes, and those by which other services pass on a refusal of KMS.
         if (code.contains("KMS") || code.contains("Kms")) && !ends_with(&["InternalException"])
-            || matches!(code, "DisabledException" | "KeyUnavailableException" | "InvalidKeyUsageException" | "DecryptionFailure")
+            || matches!(
+                code,
+                "DisabledException"
+                    | "KeyUnavailableException"
+                    | "InvalidKeyUsageException"
+                    | "DecryptionFailure"
+                    | "EncryptionFailure"
+            )
         {
             return Sort::KeyUnusable;
         }

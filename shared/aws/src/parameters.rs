@@ -1,12 +1,12 @@
 //! SSM parameters: the backup plan, and the metadata of tenants' parameters.
 //!
-//! Values of tenants' parameters are not read: the role that exports has no right to.
+//! Values of tenants' parameters are neither read nor written: no role has a right to.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_ssm::{
     Client,
-    types::{ParameterMetadata, ParameterStringFilter, ParameterType, ResourceTypeForTagging},
+    types::{ParameterMetadata, ParameterStringFilter, ParameterType, ResourceTypeForTagging, Tag},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use sources::configuration::Parameter;
@@ -81,19 +81,32 @@ impl Parameters {
         Ok(tagged.into_iter().flatten().collect())
     }
 
+    /// Adds tags to a parameter, or replaces their values. Needs `ssm:AddTagsToResource`.
+    ///
+    /// # Errors
+    /// If the parameter does not exist, or the service refuses a tag.
+    pub async fn tag(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<(), AwsError> {
+        let call = Call::new("ssm:AddTagsToResource", name);
+        let tags = tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build().expect("both are set")).collect();
+        let add = self.client.add_tags_to_resource().resource_type(ResourceTypeForTagging::Parameter).resource_id(name);
+        match add.set_tags(Some(tags)).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(gone_or(Answer::of(error), call)),
+        }
+    }
+
     async fn tags(&self, name: &str) -> Result<BTreeMap<String, String>, AwsError> {
         let call = self.client.list_tags_for_resource().resource_type(ResourceTypeForTagging::Parameter).resource_id(name);
         match call.send().await {
             Ok(found) => Ok(found.tag_list.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect()),
-            Err(error) => {
-                let call = Call::new("ssm:ListTagsForResource", name);
-                let answer = Answer::of(error);
-                // SSM's own word for a parameter that is not there.
-                let gone = answer.is(&["InvalidResourceId"]);
-                Err(if gone { AwsError::NotFound { call, answer } } else { answer.sorted(call) })
-            }
+            Err(error) => Err(gone_or(Answer::of(error), Call::new("ssm:ListTagsForResource", name))),
         }
     }
+}
+
+/// Sorts a failure; SSM's own word for a parameter that is not there, where tags are concerned, is `InvalidResourceId`.
+fn gone_or(answer: Answer, call: Call) -> AwsError {
+    if answer.is(&["InvalidResourceId"]) { AwsError::NotFound { call, answer } } else { answer.sorted(call) }
 }
 
 fn read(found: &ParameterMetadata) -> Option<Parameter> {
@@ -109,5 +122,7 @@ fn read(found: &ParameterMetadata) -> Option<Parameter> {
         key_id: text(found.key_id()),
         description: text(found.description()),
         tags: BTreeMap::new(),
+        allowed_pattern: text(found.allowed_pattern()).filter(|pattern| !pattern.is_empty()),
+        policies: found.policies().iter().filter_map(|policy| text(policy.policy_text())).collect(),
     })
 }

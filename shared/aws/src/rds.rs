@@ -7,9 +7,13 @@ use aws_sdk_rds::{
     types::{DbInstance, DbSnapshot, Tag},
 };
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use crate::{AwsError, Call, Started, time::timestamp};
+use crate::{
+    AwsError, Call, InstanceSettings, Remedy, Started,
+    rds_settings::{first, own},
+    settings_lost,
+    time::timestamp,
+};
 
 /// Tags of a resource, by name.
 pub type Tags = BTreeMap<String, String>;
@@ -45,49 +49,6 @@ impl Instance {
     pub fn is_available(&self) -> bool {
         self.status == "available" && self.endpoint.is_some()
     }
-}
-
-/// Settings of an instance that live outside its snapshot. They are recorded with the snapshot and applied to a restore.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InstanceSettings {
-    /// Instance class.
-    pub class: Option<String>,
-    /// Subnet group.
-    pub subnet_group: Option<String>,
-    /// VPC security groups.
-    pub security_groups: Vec<String>,
-    /// Parameter groups.
-    pub parameter_groups: Vec<String>,
-    /// Option groups.
-    pub option_groups: Vec<String>,
-    /// The certificate authority of its TLS certificate.
-    pub ca_certificate: Option<String>,
-    /// Storage type.
-    pub storage_type: Option<String>,
-    /// Storage, in GiB.
-    pub storage_gib: Option<i32>,
-    /// Provisioned input/output operations per second.
-    pub iops: Option<i32>,
-    /// The KMS key of its storage, if it is encrypted.
-    pub kms_key: Option<String>,
-    /// Whether it has a standby.
-    pub multi_az: bool,
-    /// Whether it is reachable from outside its VPC.
-    pub publicly_accessible: bool,
-    /// Whether it refuses to be deleted.
-    pub deletion_protection: bool,
-    /// Whether IAM identities may log in.
-    pub iam_authentication: bool,
-    /// Whether its snapshots inherit its tags.
-    pub copies_tags: bool,
-    /// Days of automatic backups.
-    pub backup_retention_days: Option<i32>,
-    /// When automatic backups are taken, in UTC.
-    pub backup_window: Option<String>,
-    /// When it may be maintained, in UTC.
-    pub maintenance_window: Option<String>,
-    /// Logs that go to CloudWatch.
-    pub log_exports: Vec<String>,
 }
 
 /// How far a snapshot has come.
@@ -136,9 +97,20 @@ pub struct Snapshot {
     pub tags: Tags,
 }
 
+/// What a new instance is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A test: private, single, and may be deleted again, whatever its source is.
+    Test,
+    /// To stand in for its source: as much like it as the call can make it. [`crate::settings_lost`] tells of the rest.
+    Replacement,
+}
+
 /// A new instance to be made from a snapshot, in the same network as its source and nowhere wider.
 #[derive(Debug, Clone)]
 pub struct Restoration<'a> {
+    /// What it is for.
+    pub purpose: Purpose,
     /// Identifier of the new instance.
     pub name: &'a str,
     /// The snapshot.
@@ -224,29 +196,29 @@ impl Instances {
 
     /// Begins to make a new instance from a snapshot. Needs `rds:RestoreDBInstanceFromDBSnapshot` and `rds:AddTagsToResource`.
     ///
-    /// The new instance is private, single, and may be deleted again, whatever its source is.
-    ///
     /// # Errors
     /// If the snapshot does not exist, or one of the source's groups no longer does.
     pub async fn restore(&self, wanted: &Restoration<'_>) -> Result<Started, AwsError> {
-        let settings = wanted.settings.clone();
+        let settings = wanted.settings;
         let call = self
             .client
             .restore_db_instance_from_db_snapshot()
             .db_instance_identifier(wanted.name)
             .db_snapshot_identifier(wanted.snapshot)
-            .set_db_instance_class(settings.class)
-            .set_db_subnet_group_name(settings.subnet_group)
-            .set_vpc_security_group_ids(Some(settings.security_groups).filter(|groups| !groups.is_empty()))
-            .set_db_parameter_group_name(custom(settings.parameter_groups))
-            .set_option_group_name(custom(settings.option_groups))
-            .set_ca_certificate_identifier(settings.ca_certificate)
+            .set_db_instance_class(settings.class.clone())
+            .set_db_subnet_group_name(settings.subnet_group.clone())
+            .set_vpc_security_group_ids(Some(settings.security_groups.clone()).filter(|groups| !groups.is_empty()))
+            .set_db_parameter_group_name(first(own(&settings.parameter_groups)))
+            .set_option_group_name(first(own(&settings.option_groups)))
+            .set_ca_certificate_identifier(settings.ca_certificate.clone())
             .enable_iam_database_authentication(settings.iam_authentication)
-            .publicly_accessible(false)
-            .multi_az(false)
-            .deletion_protection(false)
-            .auto_minor_version_upgrade(false)
             .set_tags(Some(to_tags(wanted.tags)));
+        let call = match wanted.purpose {
+            Purpose::Test => {
+                call.publicly_accessible(false).multi_az(false).deletion_protection(false).auto_minor_version_upgrade(false)
+            }
+            Purpose::Replacement => settings.like_the_source(call),
+        };
         match call.send().await {
             Ok(_) => Ok(Started::Now),
             Err(error) if error.as_service_error().is_some_and(|error| error.is_db_instance_already_exists_fault()) => {
@@ -257,6 +229,64 @@ impl Instances {
                 Err(Call::new("rds:RestoreDBInstanceFromDBSnapshot", subject).failed(error))
             }
         }
+    }
+
+    /// All settings of an instance, with what its own parameter groups set. Needs `rds:DescribeDBInstances` and
+    /// `rds:DescribeDBParameters`.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such instance.
+    pub async fn settings(&self, name: &str) -> Result<InstanceSettings, AwsError> {
+        let mut settings = self.describe(name).await?.settings;
+        for group in own(&settings.parameter_groups) {
+            match self.group_parameters(&group).await {
+                Ok(set) => _ = settings.parameters.insert(group, set),
+                // It is just being deleted. Its name stays recorded.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(settings)
+    }
+
+    async fn group_parameters(&self, group: &str) -> Result<BTreeMap<String, String>, AwsError> {
+        let call = self.client.describe_db_parameters().db_parameter_group_name(group);
+        // Only what somebody set; the rest are the engine's defaults.
+        let mut found = call.source("user").into_paginator().items().send();
+        let mut parameters = BTreeMap::new();
+        while let Some(parameter) = found.next().await {
+            let parameter = parameter.map_err(|error| Call::new("rds:DescribeDBParameters", group).failed(error))?;
+            if let (Some(name), Some(value)) = (parameter.parameter_name, parameter.parameter_value) {
+                parameters.insert(name, value);
+            }
+        }
+        Ok(parameters)
+    }
+
+    /// Gives an instance back what [`crate::settings_lost`] finds and calls can mend. Needs `rds:ModifyDBInstance`,
+    /// `rds:AddRoleToDBInstance` with `iam:PassRole`, and `rds:AddTagsToResource`.
+    ///
+    /// Each call may be made again. The instance takes the changes up by and by: describe it again to see that it has them.
+    ///
+    /// # Errors
+    /// If a call fails; what came before it is done.
+    pub async fn reapply(&self, instance: &Instance, recorded: &InstanceSettings) -> Result<(), AwsError> {
+        let lost = settings_lost(recorded, &instance.settings);
+        if lost.iter().any(|lost| lost.remedy == Remedy::Modify) {
+            let call = self.client.modify_db_instance().db_instance_identifier(&instance.name).apply_immediately(true);
+            let call = recorded.give_back(call, &instance.settings);
+            call.send().await.map_err(|error| Call::new("rds:ModifyDBInstance", &instance.name).failed(error))?;
+        }
+        for (feature, role) in recorded.roles.iter().filter(|(feature, _)| !instance.settings.roles.contains_key(*feature)) {
+            let call = self.client.add_role_to_db_instance().db_instance_identifier(&instance.name);
+            let added = call.feature_name(feature).role_arn(role).send().await;
+            added.map_err(|error| Call::new("rds:AddRoleToDBInstance", format!("{role} to {}", instance.name)).failed(error))?;
+        }
+        if lost.iter().any(|lost| lost.remedy == Remedy::Tag) {
+            let call = self.client.add_tags_to_resource().resource_name(&instance.arn).set_tags(Some(to_tags(&recorded.tags)));
+            call.send().await.map_err(|error| Call::new("rds:AddTagsToResource", &instance.name).failed(error))?;
+        }
+        Ok(())
     }
 
     /// Begins to delete an instance without a last snapshot. Needs `rds:DeleteDBInstance`.
@@ -279,11 +309,6 @@ impl Instances {
             }
         }
     }
-}
-
-/// The first group that somebody made. RDS's own defaults are chosen by RDS, and cannot be asked for in every account.
-fn custom(groups: Vec<String>) -> Option<String> {
-    groups.into_iter().find(|group| !group.starts_with("default.") && !group.starts_with("default:"))
 }
 
 fn to_tags(tags: &Tags) -> Vec<Tag> {
@@ -311,35 +336,9 @@ fn read_instance(found: &DbInstance, call: Call) -> Result<Instance, AwsError> {
         engine: found.engine().unwrap_or_default().to_owned(),
         engine_version: found.engine_version().unwrap_or_default().to_owned(),
         created_at: found.instance_create_time().and_then(timestamp),
-        settings: read_settings(found),
+        settings: InstanceSettings::read(found, read_tags(found.tag_list())),
         tags: read_tags(found.tag_list()),
     })
-}
-
-fn read_settings(found: &DbInstance) -> InstanceSettings {
-    let text = |value: Option<&str>| value.map(str::to_owned);
-    let names = |names: Vec<Option<&str>>| names.into_iter().flatten().map(str::to_owned).collect::<Vec<_>>();
-    InstanceSettings {
-        class: text(found.db_instance_class()),
-        subnet_group: text(found.db_subnet_group().and_then(|group| group.db_subnet_group_name())),
-        security_groups: names(found.vpc_security_groups().iter().map(|group| group.vpc_security_group_id()).collect()),
-        parameter_groups: names(found.db_parameter_groups().iter().map(|group| group.db_parameter_group_name()).collect()),
-        option_groups: names(found.option_group_memberships().iter().map(|group| group.option_group_name()).collect()),
-        ca_certificate: text(found.ca_certificate_identifier()),
-        storage_type: text(found.storage_type()),
-        storage_gib: found.allocated_storage(),
-        iops: found.iops(),
-        kms_key: text(found.kms_key_id()),
-        multi_az: found.multi_az().unwrap_or(false),
-        publicly_accessible: found.publicly_accessible().unwrap_or(false),
-        deletion_protection: found.deletion_protection().unwrap_or(false),
-        iam_authentication: found.iam_database_authentication_enabled().unwrap_or(false),
-        copies_tags: found.copy_tags_to_snapshot().unwrap_or(false),
-        backup_retention_days: found.backup_retention_period(),
-        backup_window: text(found.preferred_backup_window()),
-        maintenance_window: text(found.preferred_maintenance_window()),
-        log_exports: found.enabled_cloudwatch_logs_exports().to_vec(),
-    }
 }
 
 fn read_snapshot(found: &DbSnapshot, call: Call) -> Result<Snapshot, AwsError> {

@@ -1,17 +1,18 @@
-//! Secrets Manager: the logins of databases, and the metadata of tenants' secrets. Values of the latter never leave it.
+//! Secrets Manager: the logins of databases, and the metadata of tenants' secrets. Values of the latter never leave it, and none is
+//! written: no call here carries one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_secretsmanager::{
     Client,
     operation::describe_secret::DescribeSecretOutput,
-    types::{Filter, FilterNameStringType, RotationRulesType},
+    types::{Filter, FilterNameStringType, RotationRulesType, Tag},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use sources::{configuration::Secret, postgres::Password};
 
-use crate::{Answer, AwsError, Call, time::timestamp};
+use crate::{Answer, AwsError, Call, Started, time::timestamp};
 
 /// Secrets described at once: the service allows about 40 descriptions a second to the whole account.
 const CALLS_AT_ONCE: usize = 4;
@@ -61,34 +62,88 @@ impl Secrets {
         }
     }
 
-    /// Describes every secret whose name starts with `prefix`, without its value.
+    /// Describes every secret whose name starts with `prefix`, without its value, those included that are scheduled for deletion, and
+    /// those of `known` that the list does not have: it may lag behind by minutes.
     /// Needs `secretsmanager:ListSecrets`, `secretsmanager:DescribeSecret` and `secretsmanager:GetResourcePolicy`.
     ///
     /// # Errors
     /// If a call fails; never a part of the list.
-    pub async fn metadata(&self, prefix: &str) -> Result<Vec<Secret>, AwsError> {
+    pub async fn metadata(&self, prefix: &str, known: impl IntoIterator<Item = String>) -> Result<Vec<Secret>, AwsError> {
         let call = || Call::new("secretsmanager:ListSecrets", format!("{prefix}*"));
         let filter = Filter::builder().key(FilterNameStringType::Name).values(prefix).build();
-        let mut pages = self.client.list_secrets().filters(filter).into_paginator().send();
-        let mut names = Vec::new();
+        let mut pages = self.client.list_secrets().filters(filter).include_planned_deletion(true).into_paginator().send();
+        let mut names: BTreeSet<String> = known.into_iter().collect();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| call().failed(error))?;
             for secret in page.secret_list.unwrap_or_default() {
                 let name = secret.name.ok_or_else(|| call().lacks("secret's name"))?;
                 // The service's own idea of a prefix may be wider; another tenant's secrets must not come along.
                 if name.starts_with(prefix) {
-                    names.push(name);
+                    names.insert(name);
                 }
             }
         }
         let described = stream::iter(names).map(async |name: String| match self.describe(&name).await {
             Ok(secret) => Ok(Some(secret)),
-            // Removed since it was listed: lists lag behind by minutes.
+            // Removed since it was listed, or known from long ago.
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         });
         let described: Vec<Option<Secret>> = described.buffered(CALLS_AT_ONCE).try_collect().await?;
         Ok(described.into_iter().flatten().collect())
+    }
+
+    /// Takes a secret back that is scheduled for deletion. Needs `secretsmanager:RestoreSecret`.
+    ///
+    /// One that is not scheduled any more is left as it is.
+    ///
+    /// # Errors
+    /// If it does not exist.
+    pub async fn take_back(&self, name: &str) -> Result<(), AwsError> {
+        match self.client.restore_secret().secret_id(name).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_invalid_request_exception()) => Ok(()),
+            Err(error) => Err(Call::new("secretsmanager:RestoreSecret", name).failed(error)),
+        }
+    }
+
+    /// Makes a secret without a value. Needs `secretsmanager:CreateSecret` and `secretsmanager:TagResource`.
+    ///
+    /// [`Started::Before`] says that there is one of this name: compare before taking it for ours.
+    ///
+    /// # Errors
+    /// If the service refuses it, for example because its key cannot be used.
+    pub async fn create(&self, secret: &Secret) -> Result<Started, AwsError> {
+        let create = self.client.create_secret().name(&secret.name).set_kms_key_id(secret.key_id.clone());
+        let create = create.set_description(secret.description.clone().filter(|text| !text.is_empty()));
+        match create.set_tags(Some(to_tags(&secret.tags)).filter(|tags| !tags.is_empty())).send().await {
+            Ok(_) => Ok(Started::Now),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_exists_exception()) => {
+                Ok(Started::Before)
+            }
+            Err(error) => Err(Call::new("secretsmanager:CreateSecret", &secret.name).failed(error)),
+        }
+    }
+
+    /// Adds tags to a secret, or replaces their values. Needs `secretsmanager:TagResource`.
+    ///
+    /// # Errors
+    /// If the secret does not exist, or the service refuses a tag.
+    pub async fn tag(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<(), AwsError> {
+        let tagged = self.client.tag_resource().secret_id(name).set_tags(Some(to_tags(tags))).send().await;
+        tagged.map(|_| ()).map_err(|error| Call::new("secretsmanager:TagResource", name).failed(error))
+    }
+
+    /// Gives a secret a resource policy, which must not be open to everybody. Needs `secretsmanager:PutResourcePolicy`.
+    ///
+    /// # Errors
+    /// `Unusable` if the service refuses the policy; otherwise if the call fails.
+    pub async fn set_policy(&self, name: &str, policy: &str) -> Result<(), AwsError> {
+        let put = self.client.put_resource_policy().secret_id(name).resource_policy(policy).block_public_policy(true);
+        let Err(error) = put.send().await else { return Ok(()) };
+        let (call, answer) = (Call::new("secretsmanager:PutResourcePolicy", name), Answer::of(error));
+        let refused = answer.is(&["MalformedPolicyDocumentException", "PublicPolicyException"]);
+        Err(if refused { AwsError::Unusable { call, answer } } else { answer.sorted(call) })
     }
 
     async fn describe(&self, name: &str) -> Result<Secret, AwsError> {
@@ -97,6 +152,10 @@ impl Secrets {
             Ok(found) => found,
             Err(error) => return Err(call.failed(error)),
         };
+        if found.deleted_date.is_some() {
+            // The service tells no policies of secrets that are scheduled for deletion.
+            return read(found, None).ok_or_else(|| call.lacks("name or ARN"));
+        }
         let policy = self.client.get_resource_policy().secret_id(name).send().await;
         let policy = policy.map_err(|error| Call::new("secretsmanager:GetResourcePolicy", name).failed(error))?;
         read(found, policy.resource_policy).ok_or_else(|| call.lacks("name or ARN"))
@@ -117,7 +176,14 @@ fn read(found: DescribeSecretOutput, policy: Option<String>) -> Option<Secret> {
         changed_at: found.last_changed_date.as_ref().and_then(timestamp).map(|time| time.to_string()),
         tags: tags.collect::<BTreeMap<_, _>>(),
         policy,
+        deleted_at: found.deleted_date.as_ref().and_then(timestamp).map(|time| time.to_string()),
+        replicas: found.replication_status.unwrap_or_default().into_iter().filter_map(|copy| copy.region).collect(),
+        managed_by: found.owning_service,
     })
+}
+
+fn to_tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
+    tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }
 
 fn rule(rules: &RotationRulesType) -> Option<String> {

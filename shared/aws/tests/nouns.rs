@@ -73,7 +73,7 @@ async fn settings_are_described_without_their_values() {
     let kinds: Vec<_> = found.iter().map(|parameter| parameter.parameter_type.as_str()).collect();
     assert_eq!(kinds, ["String", "SecureString"], "{found:?}");
     assert_eq!(found[0].tags.get("owner").map(String::as_str), Some("acme"));
-    let secrets = clients.secrets().metadata(&format!("{scope}/acme/")).await.unwrap();
+    let secrets = clients.secrets().metadata(&format!("{scope}/acme/"), []).await.unwrap();
     assert_eq!(secrets.len(), 2, "{secrets:?}");
     assert_eq!(secrets[0].versions.values().flatten().collect::<Vec<_>>(), ["AWSCURRENT"]);
     assert!(!format!("{found:?} {secrets:?}").contains(CANARY), "a value left its service");

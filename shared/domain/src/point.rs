@@ -15,12 +15,13 @@ use crate::{
 };
 
 /// What a recovery point holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// An engine's own snapshot of an instance.
     Snapshot,
     /// The rows and definitions of a tenant.
+    #[default]
     Database,
     /// The metadata of a tenant's files.
     Media,
@@ -37,6 +38,17 @@ impl Kind {
             Self::Database => "database",
             Self::Media => "media",
             Self::Configuration => "configuration",
+        }
+    }
+
+    /// What a recovery point of this kind consists of, as people count it.
+    #[must_use]
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshots",
+            Self::Database => "rows",
+            Self::Media => "objects",
+            Self::Configuration => "settings",
         }
     }
 }

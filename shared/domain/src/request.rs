@@ -8,6 +8,7 @@ use crate::{
     error::{Coded, ErrorCode, ErrorReport},
     id::{RecoveryPointId, RequestId},
     identity::Identity,
+    point::Kind,
     tenant::TenantId,
 };
 
@@ -181,6 +182,9 @@ pub struct RestoreRequest {
     pub tenant: TenantId,
     /// The recovery point.
     pub point: RecoveryPointId,
+    /// What that holds, for those who are asked; what is done follows from the recovery point. Older records are of databases.
+    #[serde(default)]
+    pub kind: Kind,
     /// Why, in the requester's words.
     pub reason: String,
     /// Who asked.
@@ -391,6 +395,7 @@ mod tests {
             id,
             tenant,
             point: RecoveryPointId::from_uuid(Uuid::from_u128(2)),
+            kind: Kind::Database,
             reason: "rows gone".into(),
             requested_by: person("iam::1:user/ana"),
             requested_at: time("2026-11-23T09:59:00Z"),
@@ -481,6 +486,9 @@ mod tests {
         let request = request.approve(person("iam::1:user/ben"), &digest, time("2026-11-23T11:00:00Z")).unwrap();
         let json = serde_json::to_value(&request).unwrap();
         insta::assert_json_snapshot!(json);
-        assert_eq!(serde_json::from_value::<RestoreRequest>(json).unwrap(), request);
+        assert_eq!(serde_json::from_value::<RestoreRequest>(json.clone()).unwrap(), request);
+        let mut older = json;
+        older.as_object_mut().unwrap().remove("kind");
+        assert_eq!(serde_json::from_value::<RestoreRequest>(older).unwrap(), request, "before there were other kinds");
     }
 }

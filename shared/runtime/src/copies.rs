@@ -45,7 +45,13 @@ impl Services {
         let settings = self.clients.instances().describe(&wanted.of.instance).await?.settings;
         let (tag, value) = &wanted.tag;
         let tags = BTreeMap::from([((*tag).to_owned(), value.clone()), (VAULT_TAG.to_owned(), self.config.vault_id.to_string())]);
-        let restoration = aws::Restoration { name: wanted.name, snapshot: identifier, settings: &settings, tags: &tags };
+        let restoration = aws::Restoration {
+            purpose: aws::Purpose::Test,
+            name: wanted.name,
+            snapshot: identifier,
+            settings: &settings,
+            tags: &tags,
+        };
         let what = format!("{} from {identifier}", wanted.name);
         self.audit(Phase::Intent, wanted.actor, wanted.act, wanted.subject, &what).await?;
         let asked = self.clients.instances().restore(&restoration).await;

@@ -42,27 +42,15 @@ async fn records_come_back_sorted_whatever_order_they_were_found_in() {
         Setting::Secret(Secret {
             name: "s".into(),
             arn: "arn".into(),
-            description: None,
-            key_id: None,
             versions: [("id".to_owned(), vec!["AWSCURRENT".to_owned()])].into(),
-            rotation_enabled: false,
-            rotation_rule: None,
-            rotation_function: None,
-            changed_at: None,
-            tags: BTreeMap::new(),
-            policy: None,
+            ..Secret::default()
         }),
         Setting::Parameter(Parameter {
             name: "p".into(),
             parameter_type: "String".into(),
             value: Some("x\\y".into()),
             version: 3,
-            modified_at: None,
-            tier: None,
-            data_type: None,
-            key_id: None,
-            description: None,
-            tags: BTreeMap::new(),
+            ..Parameter::default()
         }),
     ];
     let mut digests = Vec::new();

@@ -1,4 +1,13 @@
-//! Metadata of a tenant's settings: parameters and secrets by name, version and key. The values of secrets never leave.
+//! Metadata of a tenant's settings: parameters and secrets by name, version and key. No value of either is recorded.
+//!
+//! [`compare`] says what a restore would do to the live ones; what it may do is a [`Change`], none of which can touch a value (ADR 8).
+
+mod change;
+mod comparison;
+mod standing;
+#[cfg(test)]
+mod tests;
+mod way;
 
 use std::collections::BTreeMap;
 
@@ -6,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use vault::{PointReader, StreamSink, StreamSummary};
 
 use crate::{error::SourceError, json_lines};
+
+pub use change::Change;
+pub use comparison::{Comparison, Prefixes, SettingsError, compare};
 
 /// The stream of settings in a recovery point.
 pub const STREAM: &str = "configuration";
@@ -21,14 +33,14 @@ pub enum Setting {
 }
 
 /// A parameter.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Parameter {
     /// Its name.
     pub name: String,
     /// `String`, `StringList` or `SecureString`.
     #[serde(rename = "type")]
     pub parameter_type: String,
-    /// Its value; none for a `SecureString`, whose value is as secret as a secret's.
+    /// Its value, which is not recorded: people put secrets into plain parameters too.
     pub value: Option<String>,
     /// Its version.
     pub version: i64,
@@ -45,10 +57,16 @@ pub struct Parameter {
     /// Tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// The pattern that its values must match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_pattern: Option<String>,
+    /// What happens to it by itself, such as that it expires; each as JSON text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
 }
 
 /// A secret's metadata.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Secret {
     /// Its name.
     pub name: String,
@@ -72,8 +90,34 @@ pub struct Secret {
     /// Tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
-    /// The resource policy, as JSON text.
+    /// The resource policy, as JSON text. Unknown while the secret is scheduled for deletion.
     pub policy: Option<String>,
+    /// When it was deleted, RFC 3339, if it is scheduled for deletion: then nobody can read it, and it can still be taken back whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<String>,
+    /// Other regions that have a copy of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<String>,
+    /// The AWS service that manages it, if one does; only that service can make it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<String>,
+}
+
+impl Setting {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Parameter(parameter) => &parameter.name,
+            Self::Secret(secret) => &secret.name,
+        }
+    }
+
+    /// Whether it is a secret that is scheduled for deletion: a name that is taken, and nothing that serves.
+    #[must_use]
+    pub fn is_going(&self) -> bool {
+        matches!(self, Self::Secret(Secret { deleted_at: Some(_), .. }))
+    }
 }
 
 /// Writes the settings as the stream [`STREAM`].
