@@ -29,7 +29,7 @@ pub use error::{Answer, AwsError, Call};
 pub use kms_keys::KmsKeys;
 pub use kms_signing::KmsSigning;
 pub use machines::{Execution, Machines, TaskAnswer};
-pub use media::Media;
+pub use media::{Media, MediaPrefix};
 pub use parameters::Parameters;
 pub use rds::{Instance, InstanceSettings, Instances, Restoration, Snapshot, SnapshotState, Tags};
 pub use s3_store::S3Store;
