@@ -10,6 +10,7 @@ use domain::{
     register::Tenant,
     slot::{Slot, Subject},
 };
+use futures::TryStreamExt;
 use jiff::Timestamp;
 use runtime::{
     Deadline,
@@ -225,8 +226,8 @@ impl Item {
     async fn write_media(&self, services: &Services, plan: &Plan, writer: &PointWriter) -> Result<Value, ErrorReport> {
         let media = plan.media.as_ref().ok_or_else(|| not_in_plan("media"))?;
         let prefix = media.prefix.replace("{tenant}", self.tenant.id.as_str());
-        let versions = services.clients.media(&media.bucket).versions(&prefix).await?;
-        media::write(versions, writer).await?;
+        let bucket = services.clients.media(&media.bucket);
+        media::write(bucket.versions(&prefix).map_err(ErrorReport::from), writer).await?;
         Ok(json!({ "bucket": media.bucket, "prefix": prefix }))
     }
 

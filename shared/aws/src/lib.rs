@@ -30,7 +30,7 @@ pub use error::{Answer, AwsError, Call};
 pub use kms_keys::KmsKeys;
 pub use kms_signing::KmsSigning;
 pub use machines::{Execution, Machines, TaskAnswer};
-pub use media::Media;
+pub use media::{Media, MediaPrefix};
 pub use parameters::Parameters;
 pub use rds::{Instance, Instances, Purpose, Restoration, Snapshot, SnapshotState, Tags};
 pub use rds_settings::{InstanceSettings, Lost, Remedy, settings_lost};

@@ -259,6 +259,12 @@ pub enum SourceError {
         #[source]
         source: serde_json::Error,
     },
+    /// Records that must come sorted did not: what is missing, or there twice, could not be told from them.
+    #[error("{what} is out of order; nothing that was read from it can be relied on: try again, and report it if it stays so")]
+    Unordered {
+        /// Which record of what.
+        what: String,
+    },
     /// The register query does not give a register.
     #[error(
         "the register query does not work on {place}; it must return tenant_id, layout, database_id, database_name, schema_name, criticality, time_zone, status and created_at"
@@ -330,7 +336,7 @@ impl Coded for SourceError {
             Self::Certificate { .. } | Self::Login { .. } | Self::NoDatabase { .. } | Self::Name(_) | Self::Refused { .. } => {
                 ErrorCode::SourceRefused
             }
-            Self::Answer { .. } | Self::Record { .. } => ErrorCode::SourceRefused,
+            Self::Answer { .. } | Self::Record { .. } | Self::Unordered { .. } => ErrorCode::SourceRefused,
             Self::RestoreRefused { .. } => ErrorCode::RestoreRefused,
             Self::Drifted { .. } => ErrorCode::TargetDrifted,
             Self::Mismatch { .. } => ErrorCode::ContentMismatch,
