@@ -2,11 +2,15 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::scan::Values;
-use crate::{caps::COVERAGE_BYTES_MAX, rpo::MissedSlot, tenant::TenantId};
+use crate::{
+    caps::{COVERAGE_AGAIN_S, COVERAGE_BYTES_MAX, COVERAGE_EVERY_S},
+    rpo::MissedSlot,
+    tenant::TenantId,
+};
 
 /// Where data lies. Displays as PostgreSQL would quote it, so that no name can pass for another place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -191,7 +195,9 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn at(scanned_at: Timestamp) -> Self {
+    /// A report of nothing yet.
+    #[must_use]
+    pub fn at(scanned_at: Timestamp) -> Self {
         let (findings, unseen, deleted, left_out, missed) = Default::default();
         Self { scanned_at, findings, unseen, deleted, left_out, missed, left_off: 0 }
     }
@@ -201,6 +207,13 @@ impl Report {
         self.unseen.sort_by(|a, b| a.place.cmp(&b.place));
         self.deleted.sort_by(|a, b| a.place.cmp(&b.place));
         self.left_out.sort_by(|a, b| a.place.cmp(&b.place));
+    }
+
+    /// Whether it is time for the next scan: it looks again soon at what it could not look at.
+    #[must_use]
+    pub fn is_due_again(&self, now: Timestamp) -> bool {
+        let after_s = if self.unseen.is_empty() { COVERAGE_EVERY_S } else { COVERAGE_AGAIN_S };
+        now.duration_since(self.scanned_at) >= SignedDuration::from_secs(after_s)
     }
 
     /// What no recovery point has.

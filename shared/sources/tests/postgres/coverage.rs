@@ -119,7 +119,13 @@ impl Platform {
             &central,
             "CREATE SCHEMA register; CREATE TABLE register.tenants (id text); CREATE TABLE public.anything (id text)",
         );
-        platform.sql(&app, &format!("CREATE SCHEMA {} AUTHORIZATION app_owner; CREATE EXTENSION pg_trgm SCHEMA public", quoted(platform.pool_schema())));
+        platform.sql(
+            &app,
+            &format!(
+                "CREATE SCHEMA {} AUTHORIZATION app_owner; CREATE EXTENSION pg_trgm SCHEMA public",
+                quoted(platform.pool_schema())
+            ),
+        );
         for _ in 0..=platform.seeded.below(2) {
             platform.schema_tenant(Status::Active);
             platform.database_tenant(Status::Suspended);
