@@ -58,6 +58,8 @@ pub(crate) enum Command {
     /// Brings one tenant back, with another person's approval.
     #[command(subcommand)]
     Restore(Restore),
+    /// Data in the databases that no recovery point has, as the last daily scan found it. Succeeds only if there is none.
+    Coverage,
     /// What is kept and why.
     #[command(subcommand)]
     Retention(Retention),

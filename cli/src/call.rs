@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{Args, Command, Output, Restore, Retention, Vault},
-    show, show_vault, watch,
+    show, show_coverage, show_vault, watch,
 };
 
 /// Why a command was not done.
@@ -107,6 +107,11 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
             print(args, &operator.call("run", &json!({ "tenant": tenant, "full": full })).await?, show::run)
         }
         Command::Vault(vault) => run_vault(args, &operator, vault).await,
+        Command::Coverage => {
+            let report = operator.call("coverage", &json!({})).await?;
+            print(args, &report, show_coverage::report)?;
+            covered(&report)
+        }
         Command::Alerts => print(args, &operator.call("alerts", &json!({})).await?, show::alerts),
         Command::Audit { day } => print(args, &operator.call("audit", &json!({ "day": day })).await?, show::audit),
         Command::Retention(Retention::Plan { tenant, explain }) => {
@@ -146,6 +151,20 @@ async fn run_vault(args: &Args, operator: &Operator, vault: &Vault) -> Result<()
             }
             let remedy = "back the tenant up now with `holdfast run --full`, then find out who changed the vault";
             Err(Failure::Damaged(format!("{} things are wrong with {tenant}'s vault; {remedy}", answer["findings_count"])))
+        }
+    }
+}
+
+/// Whether everything is in a recovery point, as far as the last scan knows.
+fn covered(report: &Value) -> Result<(), Failure> {
+    if report["scanned_at"].is_null() {
+        let message = "the databases were not scanned yet; reconcile does so with its next tick";
+        return Err(Failure::NotProven(message.to_owned()));
+    }
+    match show_coverage::gaps(report) {
+        0 => Ok(()),
+        gaps => {
+            Err(Failure::NotProven(format!("{gaps} places are uncovered, late or could not be looked at; each raised an alert")))
         }
     }
 }

@@ -5,6 +5,7 @@
 mod args;
 mod call;
 mod show;
+mod show_coverage;
 mod show_vault;
 mod table;
 mod watch;

@@ -44,6 +44,7 @@ async fn route(services: &Services, request: &UrlRequest) -> Result<Value, Error
         "/v1/tenants" => look::tenants(services).await,
         "/v1/points" => look::points(services, body(request)?).await,
         "/v1/sets" => sets::sets(services, body(request)?).await,
+        "/v1/coverage" => look::coverage(services).await,
         "/v1/alerts" => look::alerts(services).await,
         "/v1/audit" => look::audit(services, body(request)?).await,
         "/v1/retention-plan" => retention_plan(services, body(request)?).await,

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use catalog::{alerts::AlertRecord, tenants::TenantRecord};
 use domain::{
-    ErrorReport, TenantId, caps,
+    ErrorCode, ErrorReport, TenantId, caps,
     point::{Content, Kind, Proof, RecoveryPoint},
     slot::Subject,
 };
@@ -69,6 +69,15 @@ pub(crate) async fn tenants(services: &Services) -> Result<Value, ErrorReport> {
         }));
     }
     Ok(json!({ "tenants": listed }))
+}
+
+/// Data that no recovery point has, as the last scan of the databases found it.
+pub(crate) async fn coverage(services: &Services) -> Result<Value, ErrorReport> {
+    let Some(record) = services.catalog.coverage().await? else {
+        return Ok(json!({ "scanned_at": null }));
+    };
+    serde_json::to_value(record.value.0)
+        .map_err(|error| ErrorReport::new(ErrorCode::StoreUnavailable, format!("the coverage report cannot be shown: {error}")))
 }
 
 /// The recovery points of one tenant, or the newest few of every tenant and instance.

@@ -9,15 +9,25 @@ use runtime::{
     Event, Invocation,
     services::{Said, Services},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{missed, stuck};
+use crate::{coverage, missed, stuck};
+
+/// What an operator or a runbook asks for: a scan of the databases now, whenever the last one was.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item {
+    coverage: bool,
+}
 
 /// Serves one event. A tick's content does not matter: reconcile looks at the world, not at its event.
-pub(crate) async fn handle(services: &Services, event: Event, _: &Invocation) -> Result<Value, ErrorReport> {
-    if !matches!(event, Event::Tick { .. }) {
-        return Err(event.refused("reconcile", "a tick").into());
-    }
+pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invocation) -> Result<Value, ErrorReport> {
+    let scan_now = match event {
+        Event::Tick { .. } => false,
+        Event::Item(item) => Event::item::<Item>(item)?.coverage,
+        other => return Err(other.refused("reconcile", "a tick or an item").into()),
+    };
     let plan = services.plan().await?;
     let remembered: Vec<Tenant> = services.catalog.tenants().await?.into_iter().map(|record| record.tenant).collect();
     // An unreadable register has raised its own alert; what the catalog remembers of it must still be judged.
@@ -29,12 +39,19 @@ pub(crate) async fn handle(services: &Services, event: Event, _: &Invocation) ->
         Err(report) => (remembered, Err(report)),
     };
     let missed = missed::alert(services, &plan, &tenants).await;
-    let looks =
-        [register, stuck::runs(services, &plan).await, stuck::requests(services, &plan).await, untold(services, &plan).await];
+    let looks = [stuck::runs(services, &plan).await, stuck::requests(services, &plan).await, untold(services, &plan).await];
     let missed = missed?;
     tracing::info!(tenants = tenants.len(), missed = missed.len(), "reconciled");
+    // Last, because it takes the longest. Without the register nobody could say whose anything is.
+    register?;
+    let coverage = Box::pin(coverage::look(services, &plan, &tenants, &missed, scan_now, invocation)).await;
     looks.into_iter().collect::<Result<(), ErrorReport>>()?;
-    Ok(json!({ "tenants": tenants.len(), "missed": missed }))
+    let coverage::Looked { report, scanned } = coverage?;
+    let missed: BTreeSet<String> = missed.iter().map(missed::alert_subject).collect();
+    let coverage = json!({
+        "scanned": scanned, "scanned_at": report.scanned_at, "uncovered": report.uncovered().count(), "unseen": report.unseen.len(),
+    });
+    Ok(json!({ "tenants": tenants.len(), "missed": missed, "coverage": coverage }))
 }
 
 /// A tenant that is gone from the register is no longer backed up, and a slip in the query looks just the same.

@@ -1,5 +1,6 @@
 //! The `reconcile` function's process: it makes the services once and hands every event to the handler.
 
+mod coverage;
 mod handler;
 mod missed;
 mod stuck;

@@ -18,7 +18,7 @@ use runtime::services::{Said, Services};
 const READ_AT_ONCE: usize = 16;
 
 /// Opens an alert for each missed slot and closes those that are made up for. Returns what is missed.
-pub(crate) async fn alert(services: &Services, plan: &Plan, tenants: &[Tenant]) -> Result<BTreeSet<String>, ErrorReport> {
+pub(crate) async fn alert(services: &Services, plan: &Plan, tenants: &[Tenant]) -> Result<Vec<MissedSlot>, ErrorReport> {
     let newest = newest_points(services, plan, tenants).await?;
     let lookup = |subject: &Subject, kind: Kind| newest.get(&(subject.clone(), kind)).copied();
     let missed = rpo::missed_slots(plan, &plan.zone()?, tenants, &lookup, services.clock.now());
@@ -31,7 +31,7 @@ pub(crate) async fn alert(services: &Services, plan: &Plan, tenants: &[Tenant]) 
             services.all_clear(AlertClass::MissedSlot, &open.alert.subject).await?;
         }
     }
-    Ok(troubled)
+    Ok(missed)
 }
 
 async fn newest_points(
@@ -57,7 +57,7 @@ async fn newest_points(
     Ok(found.into_iter().flatten().collect())
 }
 
-fn alert_subject(slot: &MissedSlot) -> String {
+pub(crate) fn alert_subject(slot: &MissedSlot) -> String {
     format!("{} of rule {}", slot.subject, slot.rule)
 }
 

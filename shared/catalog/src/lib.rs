@@ -8,6 +8,7 @@ use std::sync::Arc;
 pub mod alerts;
 pub mod audit;
 pub mod conformance;
+pub mod coverage;
 pub mod decisions;
 pub mod drills;
 pub mod memory;

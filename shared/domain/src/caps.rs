@@ -69,3 +69,19 @@ pub const SET_SKEW_AT_MOST_S: i64 = 15 * 60;
 /// How far a database server's clock may be ahead of ours, in milliseconds, without a listing counting as begun before the database's view.
 /// Both follow Amazon's time service to within milliseconds; a clock that does not is the rest.
 pub const CLOCKS_APART_AT_MOST_MS: i64 = 5_000;
+/// How often the databases are scanned for data that belongs to nobody, in seconds: a scan reads every pooled table once.
+pub const COVERAGE_EVERY_S: i64 = 24 * 3600;
+/// How soon a scan is made again that could not look everywhere, in seconds.
+pub const COVERAGE_AGAIN_S: i64 = 3600;
+/// How long counting the rows of one pooled table may take, in milliseconds: several have to fit into one invocation.
+pub const COVERAGE_COUNT_AT_MOST_MS: u64 = 4 * 60_000;
+/// Values of a tenant column that a scan takes in, of each pooled table: so many tenants may sign up while it runs.
+pub const COVERAGE_VALUES_SEEN_MAX: usize = 1_000;
+/// Values of a tenant column that a coverage report names, of each pooled table; how many there are is told besides.
+pub const COVERAGE_VALUES_MAX: usize = 20;
+/// Tables of one database that a scan takes in, at about 200 bytes each.
+pub const COVERAGE_TABLES_MAX: usize = 200_000;
+/// A coverage report in the catalog, in bytes: an item of the table holds 400 KB.
+pub const COVERAGE_BYTES_MAX: usize = 350_000;
+/// Places that a scan opens alerts for; one more tells of the rest.
+pub const COVERAGE_ALERTS_MAX: usize = 100;

@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod caps;
+pub mod coverage;
 pub mod error;
 pub mod id;
 pub mod identity;

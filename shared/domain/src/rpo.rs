@@ -40,7 +40,7 @@ impl<F: Fn(&Subject, Kind) -> Option<Freshness>> Newest for F {
 }
 
 /// A slot that came and went without a recovery point.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MissedSlot {
     /// What was not backed up.
     pub subject: Subject,

@@ -98,18 +98,24 @@ pub(crate) fn tenant_value(place: &Place, scope: &Scope, table: &TableFacts) -> 
             "add the column or move the table",
         ));
     };
-    let plain = column.type_name.split('(').next().unwrap_or_default();
-    let type_name = match plain {
-        "text" | "character varying" | "uuid" | "smallint" | "integer" | "bigint" => plain,
-        "character" | "bpchar" => "bpchar",
-        other => {
-            let what = format!("the tenant column of {} is of type {other}", table.name);
-            return Err(SourceError::refused(place, what, "use text, varchar, uuid or an integer type, whose equality is exact"));
-        }
-    };
+    let type_name = tenant_type(place, &table.name, &column.type_name)?;
     let value = format!("{}::{type_name}", literal(scope.tenant.as_str()));
     let condition = format!("{} = {value}", column.name);
     Ok((value, condition))
+}
+
+/// The tenant column's type without length modifiers, if its equality is exact and its text not made by code of the database.
+pub(crate) fn tenant_type(place: &Place, table: &QualifiedName, type_name: &str) -> Result<&'static str, SourceError> {
+    const TYPES: [&str; 6] = ["text", "character varying", "uuid", "smallint", "integer", "bigint"];
+    let plain = type_name.split('(').next().unwrap_or_default();
+    if let Some(exact) = TYPES.into_iter().find(|exact| *exact == plain) {
+        return Ok(exact);
+    }
+    if matches!(plain, "character" | "bpchar") {
+        return Ok("bpchar");
+    }
+    let what = format!("the tenant column of {table} is of type {plain}");
+    Err(SourceError::refused(place, what, "use text, varchar, uuid or an integer type, whose equality is exact"))
 }
 
 /// The query for the rows of a table, or of a slice of it, in key order, as the given column expressions.

@@ -6,6 +6,7 @@ mod catalog;
 mod compare;
 mod consistent;
 mod copy_out;
+pub mod coverage;
 mod digest;
 mod endpoint;
 mod export;

@@ -64,6 +64,13 @@ pub(crate) fn cluster() -> &'static Cluster {
     CLUSTER.get_or_init(Cluster::start)
 }
 
+static ALONE: OnceLock<Cluster> = OnceLock::new();
+
+/// A cluster of which one test knows every database.
+pub(crate) fn alone() -> &'static Cluster {
+    ALONE.get_or_init(Cluster::start)
+}
+
 static QUIET: OnceLock<Cluster> = OnceLock::new();
 static AT_REST: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 

@@ -5,6 +5,7 @@
 mod bank;
 mod cluster;
 mod code;
+mod coverage;
 mod export;
 mod fixture;
 mod hazards;

@@ -33,6 +33,7 @@ use domain::tenant::Layout;
 pub use cleanup::{Leftover, cleanup, leftovers};
 pub use job::Job;
 pub use names::RestoreId;
+pub(crate) use names::made_by_restore;
 pub use prove::{Proof, prove};
 
 use self::{

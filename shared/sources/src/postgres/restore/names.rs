@@ -48,6 +48,12 @@ impl fmt::Display for RestoreId {
     }
 }
 
+/// Whether a restore made the database or schema of this name.
+pub(crate) fn made_by_restore(name: &str) -> bool {
+    let id = [STAGE, SCRATCH, UNDO].iter().find_map(|prefix| name.strip_prefix(prefix));
+    id.is_some_and(|id| id.parse::<RestoreId>().is_ok())
+}
+
 /// The names of one restore.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
