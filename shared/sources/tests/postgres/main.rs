@@ -13,5 +13,6 @@ mod records;
 mod refusals;
 mod restore;
 mod slices;
+mod sweep;
 mod turns;
 mod world;
