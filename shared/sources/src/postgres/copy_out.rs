@@ -62,7 +62,7 @@ pub(crate) fn last_key(header: &StreamHeader, lines: &[u8]) -> Option<Vec<String
 }
 
 /// A field of `COPY` text as the value's own text; none for a null.
-fn unescape(field: &[u8]) -> Option<String> {
+pub(crate) fn unescape(field: &[u8]) -> Option<String> {
     if field == b"\\N" {
         return None;
     }
@@ -165,7 +165,8 @@ impl<'a> Lines<'a> {
         Self::start(session, table, query(session.place(), table, at, None, columns)?).await
     }
 
-    async fn start(session: &'a Session, table: &TableFacts, query: String) -> Result<Self, SourceError> {
+    /// Starts reading a query's rows, which are a table's.
+    pub(crate) async fn start(session: &'a Session, table: &TableFacts, query: String) -> Result<Self, SourceError> {
         let copy = session.copy_out(format!("reading {}", table.name), &format!("COPY ({query}) TO STDOUT")).await?;
         Ok(Self { copy, place: session.place(), pending: BytesMut::new() })
     }

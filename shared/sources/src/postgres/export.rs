@@ -8,7 +8,7 @@ use super::{
     copy_out::Placement,
     endpoint::Endpoint,
     facts::DatabaseFacts,
-    readers, refusals,
+    readers, refusals, replay,
     scope::Scope,
     session::Session,
     slices,
@@ -90,8 +90,10 @@ async fn export_in(
         ));
     }
     let standing = Standing::of(session).await?;
+    let standby = replay::of(session).await?;
     consistent::begin(session, scope).await?;
     let mut facts = catalog::read_facts(session, scope).await?;
+    facts.standby = standby;
     refusals::check(session, scope, &facts).await?;
     let view = View::of(session, scope, &facts, standing).await?;
 

@@ -19,6 +19,7 @@ mod records;
 mod refusals;
 mod restore;
 mod slices;
+mod sweep;
 mod turns;
 mod type_table;
 mod types;

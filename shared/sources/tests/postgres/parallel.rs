@@ -69,7 +69,7 @@ fn long(world: &World, database: &str) {
     );
 }
 
-async fn until_no_session_is_left(database: &str) {
+pub(crate) async fn until_no_session_is_left(database: &str) {
     let left = format!("SELECT FROM pg_stat_activity WHERE datname = '{database}' AND application_name = 'holdfast'");
     until(format!("SELECT WHERE NOT EXISTS ({left})")).await;
 }
