@@ -69,3 +69,10 @@ pub const SET_SKEW_AT_MOST_S: i64 = 15 * 60;
 /// How far a database server's clock may be ahead of ours, in milliseconds, without a listing counting as begun before the database's view.
 /// Both follow Amazon's time service to within milliseconds; a clock that does not is the rest.
 pub const CLOCKS_APART_AT_MOST_MS: i64 = 5_000;
+/// Tenants of one sweep of a pool: their ids stand in every statement of it.
+pub const SWEPT_TENANTS_MAX: usize = 1_000;
+/// Bytes in a tenant's last recovery point from which on it is exported by itself, because a sweep cannot be gone on from: a few seconds of
+/// reading, so that no tenant keeps the others of a sweep waiting.
+pub const SWEPT_TENANT_BYTES_MAX: u64 = 256 << 20;
+/// Tenants whose newest recovery points are looked up at once to arrange a tick, a query of some ten milliseconds each.
+pub const LOOKED_AT_ONCE: usize = 8;
