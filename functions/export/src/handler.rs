@@ -18,10 +18,13 @@ use runtime::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sources::postgres::Sweep;
 
 use crate::{
+    arrange::{Work, arrange},
     item::{Item, Made},
     plan_items::{self, Set},
+    sweeps::run_sweep,
 };
 
 /// What an operator's run names.
@@ -61,29 +64,43 @@ pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invoc
         other => return Err(other.refused("export", "a tick or an item").into()),
     };
     let total = sets.iter().map(Vec::len).sum();
-    let results: Vec<Vec<Done>> = futures::stream::iter(sets)
-        .map(|set| run_set(services, &plan, set, invocation))
+    let results: Vec<Vec<Done>> = futures::stream::iter(arrange(&services.catalog, sets).await?)
+        .map(|work| run_work(services, &plan, work, invocation))
         .buffer_unordered(caps::EXPORTS_AT_ONCE)
         .collect()
         .await;
     report(total, results.concat(), manual)
 }
 
+async fn run_work(services: &Services, plan: &Plan, work: Work, invocation: &Invocation) -> Vec<Done> {
+    match work {
+        Work::Set(set) => run_set(services, plan, set, invocation).await,
+        Work::Sweep(sets) => Box::pin(run_sweep(services, plan, sets, invocation)).await,
+    }
+}
+
 /// An item and what came of it.
-type Done = (Item, Result<Made, ErrorReport>);
+pub(crate) type Done = (Item, Result<Made, ErrorReport>);
 
 /// Runs a tenant's items in their order. One that fails does not keep the next from being made: each is a recovery point of its own.
-async fn run_set(services: &Services, plan: &Plan, set: Set, invocation: &Invocation) -> Vec<Done> {
+pub(crate) async fn run_set(services: &Services, plan: &Plan, set: Set, invocation: &Invocation) -> Vec<Done> {
     let mut done = Vec::new();
     for item in set {
-        done.push(run_item(services, plan, item, invocation).await);
+        done.push(run_item(services, plan, item, None, invocation).await);
     }
     done
 }
 
-async fn run_item(services: &Services, plan: &Plan, item: Item, invocation: &Invocation) -> Done {
+/// Runs an item: from a sweep that has come to its tenant, or by itself.
+pub(crate) async fn run_item(
+    services: &Services,
+    plan: &Plan,
+    item: Item,
+    sweep: Option<&mut Sweep<'_>>,
+    invocation: &Invocation,
+) -> Done {
     let result = match invocation.deadline.check(&format!("the {item}")) {
-        Ok(()) => Box::pin(item.run(services, plan, &invocation.deadline)).await,
+        Ok(()) => Box::pin(item.run(services, plan, &invocation.deadline, sweep)).await,
         Err(near) => Err(near),
     };
     // Told one by one: an invocation that is cut off has told of what it finished.

@@ -14,16 +14,18 @@ use futures::TryStreamExt;
 use jiff::Timestamp;
 use runtime::{
     Deadline,
-    services::{REGISTER_FACT, Services, point_ref},
+    services::{REGISTER_FACT, Services, point_ref, scope},
 };
 use serde_json::{Value, json};
 use sources::{
     configuration::{self, Setting},
     media,
-    postgres::{self, Exported, Turn},
+    postgres::{self, Exported, Sweep, Turn},
 };
 use tracing::Instrument;
 use vault::{Parent, PointWriter, Progress, Written};
+
+use crate::source;
 
 /// What an invocation keeps back to record what it did.
 const RESERVE: Duration = Duration::from_millis(caps::DEADLINE_RESERVE_MS);
@@ -92,14 +94,20 @@ impl fmt::Display for Item {
 }
 
 impl Item {
-    /// Makes the recovery point of this item's slot, unless it is there.
-    pub(crate) async fn run(&self, services: &Services, plan: &Plan, deadline: &Deadline) -> Result<Made, ErrorReport> {
-        let (went_on, outcome) = self.attempt(services, plan, deadline).await?;
+    /// Makes the recovery point of this item's slot, unless it is there. Rows come from the sweep if there is one.
+    pub(crate) async fn run(
+        &self,
+        services: &Services,
+        plan: &Plan,
+        deadline: &Deadline,
+        sweep: Option<&mut Sweep<'_>>,
+    ) -> Result<Made, ErrorReport> {
+        let (went_on, outcome) = self.attempt(services, plan, deadline, sweep).await?;
         match outcome {
             // The slot no longer names what the earlier run left.
             Err(report) if went_on && report.code == ErrorCode::NotAuthentic => {
                 tracing::warn!("the {self} begins anew: what an earlier run left cannot be used: {}", report.message);
-                self.attempt(services, plan, deadline).await?.1
+                self.attempt(services, plan, deadline, None).await?.1
             }
             outcome => outcome,
         }
@@ -111,6 +119,7 @@ impl Item {
         services: &Services,
         plan: &Plan,
         deadline: &Deadline,
+        sweep: Option<&mut Sweep<'_>>,
     ) -> Result<(bool, Result<Made, ErrorReport>), ErrorReport> {
         let slot = Slot {
             rule: self.rule.clone(),
@@ -125,14 +134,21 @@ impl Item {
         let span = tracing::info_span!(
             "export", tenant.id = %self.tenant.id, run.id = %held.value.run, recovery_point.id = %held.value.id, kind = self.kind.name()
         );
-        let outcome = self.fill(services, plan, &held, deadline).instrument(span).await;
+        let outcome = self.fill(services, plan, &held, deadline, sweep).instrument(span).await;
         Ok((held.value.unfinished.is_some(), outcome))
     }
 
-    async fn fill(&self, services: &Services, plan: &Plan, held: &Held, deadline: &Deadline) -> Result<Made, ErrorReport> {
+    async fn fill(
+        &self,
+        services: &Services,
+        plan: &Plan,
+        held: &Held,
+        deadline: &Deadline,
+        sweep: Option<&mut Sweep<'_>>,
+    ) -> Result<Made, ErrorReport> {
         let started_at = services.clock.now();
         let time = Time::of(deadline);
-        let written = tokio::time::timeout(time.budget, Box::pin(self.write(services, plan, held, &time))).await;
+        let written = tokio::time::timeout(time.budget, Box::pin(self.write(services, plan, held, &time, sweep))).await;
         let (report, recorded) = match written.unwrap_or_else(|_| Err(out_of_time(time.budget))) {
             Ok(Filled::Whole(content)) => {
                 let point = services.catalog.publish(held, content, services.clock.now()).await?;
@@ -160,18 +176,30 @@ impl Item {
         Err(report)
     }
 
-    async fn write(&self, services: &Services, plan: &Plan, held: &Held, time: &Time<'_>) -> Result<Filled, ErrorReport> {
+    async fn write(
+        &self,
+        services: &Services,
+        plan: &Plan,
+        held: &Held,
+        time: &Time<'_>,
+        sweep: Option<&mut Sweep<'_>>,
+    ) -> Result<Filled, ErrorReport> {
         let vault_tenant = services.tenant(&self.tenant.id).await?.vault_tenant;
         let (writer, parent) = self.begin(services, held, vault_tenant).await?;
         let began_at = services.clock.now();
         let listed = || Some(ReadSpan { from: began_at, until: services.clock.now() });
-        let (mut facts, read) = match self.kind {
-            Kind::Database => {
+        let (mut facts, read) = match (self.kind, sweep) {
+            (Kind::Database, Some(sweep)) => {
+                let facts = sweep.export(&self.tenant.id, &writer).await.map_err(|error| located(plan, self, error.into()))?;
+                (facts.encode()?, facts.read()?)
+            }
+            (Kind::Database, None) => {
                 let earlier = earlier(services, held, vault_tenant, parent).await?;
                 let turn = Turn { until: &|| time.is_up(), earlier: earlier.as_ref() };
-                let (endpoint, scope) = services.live(plan, &self.tenant).await?;
+                let endpoint = source::endpoint(services, plan, &self.tenant, self.read_from).await?;
+                let scope = scope(plan, &self.tenant)?;
                 let exported = postgres::export_for(&endpoint, &services.tools(), &scope, &writer, turn).await;
-                match exported.map_err(|error| located(plan, &self.tenant, error.into()))? {
+                match exported.map_err(|error| located(plan, self, error.into()))? {
                     Exported::Whole(facts) => (facts.encode()?, facts.read()?),
                     // What the run before had read is of no use, and this one's would not be either.
                     Exported::Paused(paused) if paused.began_anew && time.was_enough() => return Err(out_of_time(time.budget)),
@@ -181,9 +209,9 @@ impl Item {
                     }
                 }
             }
-            Kind::Media => (self.write_media(services, plan, &writer).await?, listed()),
-            Kind::Configuration => (self.write_configuration(services, plan, &writer).await?, listed()),
-            Kind::Snapshot => {
+            (Kind::Media, _) => (self.write_media(services, plan, &writer).await?, listed()),
+            (Kind::Configuration, _) => (self.write_configuration(services, plan, &writer).await?, listed()),
+            (Kind::Snapshot, _) => {
                 let message = "snapshots are made by the snapshot function, not by export".to_owned();
                 return Err(ErrorReport::new(ErrorCode::MalformedEvent, message));
             }
@@ -305,14 +333,14 @@ fn out_of_time(budget: Duration) -> ErrorReport {
 }
 
 /// Adds to a database's error what a person has to look at: the instance and the secret, which a host name does not tell.
-fn located(plan: &Plan, tenant: &Tenant, report: ErrorReport) -> ErrorReport {
-    match plan.database(&tenant.database_id) {
-        Some(database) => {
-            let message = format!("instance {}, login in secret {}: {}", database.instance, database.secret, report.message);
-            ErrorReport::new(report.code, message)
-        }
-        None => report,
-    }
+pub(crate) fn located(plan: &Plan, item: &Item, report: ErrorReport) -> ErrorReport {
+    let Some(database) = plan.database(&item.tenant.database_id) else { return report };
+    let instance = match (item.read_from, &database.replica) {
+        (ReadFrom::Replica, Some(replica)) => replica,
+        _ => &database.instance,
+    };
+    let message = format!("instance {instance}, login in secret {}: {}", database.secret, report.message);
+    ErrorReport::new(report.code, message)
 }
 
 fn not_in_plan(what: &str) -> ErrorReport {

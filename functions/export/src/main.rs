@@ -1,8 +1,11 @@
 //! The `export` function's process: it makes the services once and hands every event to the handler.
 
+mod arrange;
 mod handler;
 mod item;
 mod plan_items;
+mod source;
+mod sweeps;
 
 use runtime::{door, services::Services};
 

@@ -85,3 +85,10 @@ pub const COVERAGE_TABLES_MAX: usize = 200_000;
 pub const COVERAGE_BYTES_MAX: usize = 350_000;
 /// Places that a scan opens alerts for; one more tells of the rest.
 pub const COVERAGE_ALERTS_MAX: usize = 100;
+/// Tenants of one sweep of a pool: their ids stand in every statement of it.
+pub const SWEPT_TENANTS_MAX: usize = 1_000;
+/// Bytes in a tenant's last recovery point from which on it is exported by itself, because a sweep cannot be gone on from: a few seconds of
+/// reading, so that no tenant keeps the others of a sweep waiting.
+pub const SWEPT_TENANT_BYTES_MAX: u64 = 256 << 20;
+/// Tenants whose newest recovery points are looked up at once to arrange a tick, a query of some ten milliseconds each.
+pub const LOOKED_AT_ONCE: usize = 8;

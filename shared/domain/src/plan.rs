@@ -155,7 +155,7 @@ pub enum RuleKind {
 }
 
 /// Which copy of a database exports read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadFrom {
     /// The instance itself.
@@ -163,7 +163,7 @@ pub enum ReadFrom {
     Primary,
     /// Its read replica, which may lag behind.
     Replica,
-    /// A copy made from its newest snapshot for this purpose: quiet, as old as the snapshot, and no load on production.
+    /// A copy made from its newest snapshot for this purpose: quiet, as old as the snapshot, and no load on production. Refused for now.
     Clone,
 }
 
@@ -237,6 +237,12 @@ impl Plan {
             }
             if !rules.insert(&rule.id) {
                 return Err(format!("rule `{}` is named twice", rule.id));
+            }
+            if rule.read_from == ReadFrom::Clone {
+                return Err(format!(
+                    "rule `{}` reads from a clone, which this version does not make: say `replica` or `primary` in `read_from`",
+                    rule.id
+                ));
             }
             if rule.read_from == ReadFrom::Replica
                 && let Some(database) = self.databases.iter().find(|database| database.replica.is_none())
@@ -393,6 +399,7 @@ mod tests {
             "does not exist in Europe/Berlin on 2024-03-31",
         );
         check(|plan| plan["rules"][0]["read_from"] = json!("replica"), "database `central` names none");
+        check(|plan| plan["rules"][0]["read_from"] = json!("clone"), "does not make");
         check(|plan| plan["media"]["references"] = json!([{ "table": "documents", "column": "" }]), "both are needed");
         check(|plan| plan["media"]["prefix"] = json!("tenants/{tenant}"), "keep tenants apart");
         check(|plan| plan["surprise"] = json!(1), "surprise");

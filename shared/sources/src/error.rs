@@ -110,6 +110,20 @@ pub enum SourceError {
         #[source]
         source: PgFailure,
     },
+    /// A standby ended what read it, because what it replays would have taken away what was being read.
+    #[error(
+        "the replica {place} ended {doing} to go on replaying; the next delivery reads it again. If that happens often, turn `hot_standby_feedback` on \
+         or raise `max_standby_streaming_delay` on the replica, or let the rule read the primary"
+    )]
+    ReplayConflict {
+        /// Where.
+        place: Place,
+        /// What was being done.
+        doing: String,
+        /// What the server said.
+        #[source]
+        source: PgFailure,
+    },
     /// Another restore holds the target.
     #[error(
         "another restore of {target} is at work in {place}; wait until it has ended, then try again: the lock goes with its session"
@@ -292,6 +306,10 @@ impl SourceError {
         match state.as_str() {
             "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Self::Unreachable { place, doing, source: Box::new(said) },
             _ if state.starts_with("08") || state.starts_with("58") => Self::Unreachable { place, doing, source: Box::new(said) },
+            // What only reads, and one moment of it, never fails to be serialised with others on a primary.
+            _ if phase == Phase::Reading && said.is_one_of(&[SqlState::T_R_SERIALIZATION_FAILURE]) => {
+                Self::ReplayConflict { place, doing, source: said }
+            }
             _ if said.is_one_of(&BUSY) => Self::Busy { place, doing, source: said },
             "42501" if said.summary.contains("row-level security") => Self::Refused {
                 place,
@@ -300,6 +318,17 @@ impl SourceError {
                     .to_owned(),
             },
             _ => Self::Statement { place, doing, phase, source: said },
+        }
+    }
+
+    /// `pg_dump` passes on as text what a standby said to it.
+    pub(crate) fn or_replay_conflict(self) -> Self {
+        match self {
+            Self::Tool { place, doing, said, .. } if said.contains("conflict with recovery") => {
+                let code = SqlState::T_R_SERIALIZATION_FAILURE.code().to_owned();
+                Self::ReplayConflict { place, doing, source: PgFailure { code, summary: said } }
+            }
+            other => other,
         }
     }
 
@@ -330,7 +359,7 @@ const BUSY: [SqlState; 7] = [
 impl Coded for SourceError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Unreachable { .. } => ErrorCode::SourceUnreachable,
+            Self::Unreachable { .. } | Self::ReplayConflict { .. } => ErrorCode::SourceUnreachable,
             Self::Busy { .. } | Self::RestoreAtWork { .. } => ErrorCode::Throttled,
             Self::CaBundle { .. } | Self::ToolUnusable { .. } => ErrorCode::NotConfigured,
             Self::Certificate { .. } | Self::Login { .. } | Self::NoDatabase { .. } | Self::Name(_) | Self::Refused { .. } => {

@@ -138,7 +138,8 @@ async fn export_definitions(
         if (turn.until)() {
             return Ok(false);
         }
-        let archive = tools.dump(endpoint, section, Some(snapshot), scope.schema.as_ref(), Phase::Reading).await?;
+        let dumped = tools.dump(endpoint, section, Some(snapshot), scope.schema.as_ref(), Phase::Reading).await;
+        let archive = dumped.map_err(SourceError::or_replay_conflict)?;
         writer.blob(section.blob_name(), &archive).await?;
     }
     Ok(true)

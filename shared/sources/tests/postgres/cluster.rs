@@ -47,8 +47,34 @@ max_locks_per_transaction = 512
 log_statement = all
 END
 echo 'local all all trust' > data/pg_hba.conf
+echo 'local replication all trust' >> data/pg_hba.conf
 echo 'hostssl all all all scram-sha-256' >> data/pg_hba.conf
 chmod 755 "$1"; chmod 644 ca.pem other.pem
+"$2/postgres" -D data > log 2>&1 &
+server=$!
+trap 'kill -INT $server; wait $server; cd /; rm -rf "$1"' EXIT
+until "$2/pg_isready" -q -h "$1" -p "$3"; do kill -0 $server || { cat log; exit 1; }; sleep 0.1; done
+echo ready
+cat > /dev/null
+"#;
+
+/// Makes a streaming standby in `$1`, with the programs in `$2` on port `$3`, of the cluster in `$4` on port `$5`. It lets no reader hold
+/// its replay up.
+const STANDBY: &str = r#"
+set -eu
+mkdir -m 700 "$1"; cd "$1"
+trap 'cd /; rm -rf "$1"' EXIT
+"$2/pg_basebackup" -h "$4" -p "$5" -U admin -D data -R -X stream -c fast
+cp "$4/ca.pem" .
+cat >> data/postgresql.conf <<END
+port = $3
+unix_socket_directories = '$1'
+max_standby_streaming_delay = 0
+hot_standby_feedback = off
+log_recovery_conflict_waits = on
+deadlock_timeout = 10ms
+END
+chmod 755 "$1"
 "$2/postgres" -D data > log 2>&1 &
 server=$!
 trap 'kill -INT $server; wait $server; cd /; rm -rf "$1"' EXIT
@@ -107,25 +133,9 @@ fn newest_bin() -> PathBuf {
 }
 
 impl Cluster {
-    fn start() -> Self {
-        let bin = newest_bin();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let folder = std::env::temp_dir().join(format!("holdfast-test-{}-{port}", std::process::id()));
-        let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
-        // PostgreSQL refuses to run as root; its package brings a user for it.
-        let mut command = if is_root { Command::new("runuser") } else { Command::new("sh") };
-        if is_root {
-            command.args(["-u", "postgres", "--", "sh"]);
-        }
-        command.args(["-c", SCRIPT, "sh"]).arg(&folder).arg(&bin).arg(port.to_string()).current_dir("/");
-        let said = folder.with_extension("log");
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(std::fs::File::create(&said).unwrap()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let is_ready = lines.any(|line| line == "ready");
-        assert!(is_ready, "the cluster did not start: {}", std::fs::read_to_string(&said).unwrap());
-        let _ = std::fs::remove_file(said);
-        let cluster = Self { folder, bin, port, _server: child };
+    /// A cluster of its own, for what the others must not meet.
+    pub(crate) fn start() -> Self {
+        let cluster = Self::run(SCRIPT, &[]);
         cluster.sql(
             "postgres",
             &format!(
@@ -135,6 +145,32 @@ impl Cluster {
             ),
         );
         cluster
+    }
+
+    /// A streaming standby of this cluster.
+    pub(crate) fn standby(&self) -> Self {
+        Self::run(STANDBY, &[&self.folder.display().to_string(), &self.port.to_string()])
+    }
+
+    fn run(script: &str, more: &[&str]) -> Self {
+        let bin = newest_bin();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = std::env::temp_dir().join(format!("holdfast-test-{}-{port}", std::process::id()));
+        let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+        // PostgreSQL refuses to run as root; its package brings a user for it.
+        let mut command = if is_root { Command::new("runuser") } else { Command::new("sh") };
+        if is_root {
+            command.args(["-u", "postgres", "--", "sh"]);
+        }
+        command.args(["-c", script, "sh"]).arg(&folder).arg(&bin).arg(port.to_string()).args(more).current_dir("/");
+        let said = folder.with_extension("log");
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(std::fs::File::create(&said).unwrap()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let is_ready = lines.any(|line| line == "ready");
+        assert!(is_ready, "the cluster did not start: {}", std::fs::read_to_string(&said).unwrap());
+        let _ = std::fs::remove_file(said);
+        Self { folder, bin, port, _server: child }
     }
 
     /// The account Holdfast is given: it may make databases and roles and is a member of the owner, but no superuser.

@@ -17,6 +17,7 @@ mod pool;
 mod recorder;
 mod records;
 mod refusals;
+mod replica;
 mod restore;
 mod slices;
 mod sweep;

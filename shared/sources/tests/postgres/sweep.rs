@@ -54,7 +54,7 @@ fn owned(ids: &[&str]) -> Vec<String> {
     ids.iter().map(|id| (*id).to_owned()).collect()
 }
 
-struct Pooled {
+pub(crate) struct Pooled {
     cluster: &'static Cluster,
     vault: Vault,
     scopes: Vec<Scope>,
@@ -68,7 +68,7 @@ struct Made {
 }
 
 impl Pooled {
-    fn new(cluster: &'static Cluster, database: &str, tenants: &[String]) -> Self {
+    pub(crate) fn new(cluster: &'static Cluster, database: &str, tenants: &[String]) -> Self {
         let layout = Layout::Pool { database: database.into(), schema: "app".into(), tenant_column: "tenant_id".into() };
         let vault = Vault::new(
             Arc::new(MemoryStore::new()),
@@ -122,7 +122,7 @@ impl Pooled {
         self.finish(writer, facts).await
     }
 
-    async fn pool(&self) -> Pool {
+    pub(crate) async fn pool(&self) -> Pool {
         Pool::open(&self.cluster.master(), &self.scopes).await.unwrap()
     }
 
