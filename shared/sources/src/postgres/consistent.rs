@@ -11,6 +11,9 @@ use super::{
 use crate::error::SourceError;
 
 /// Starts a transaction that sees one moment and changes nothing.
+///
+/// That it is read-only also holds off a tenant's code: planning a query, the server calls functions of a table's index expressions,
+/// predicates and partition keys as whoever asks, and in a transaction that may write they would do so with our account's rights.
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// How often the set of tables may change between listing and locking before the source counts as too busy to read.

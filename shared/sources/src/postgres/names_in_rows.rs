@@ -74,6 +74,7 @@ pub(crate) async fn refuse(session: &Session, scope: &Scope, facts: &DatabaseFac
 }
 
 /// Refuses what belongs to a schema's types or functions but is in no schema: `pg_dump` of one schema leaves it out without a word.
+/// What a type or an extension brings with it comes back with it.
 pub(crate) async fn refuse_outside_schemas(session: &Session, scope: &Scope) -> Result<(), SourceError> {
     #[derive(Deserialize)]
     struct Outside {
@@ -84,7 +85,8 @@ pub(crate) async fn refuse_outside_schemas(session: &Session, scope: &Scope) -> 
         "WITH types AS (SELECT t.oid FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE {is_ours}),
             functions AS (SELECT p.oid FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE {is_ours})
          SELECT format('cast (%s AS %s)', format_type(castsource, NULL), format_type(casttarget, NULL)) AS what FROM pg_cast
-         WHERE castsource IN (SELECT oid FROM types) OR casttarget IN (SELECT oid FROM types) OR castfunc IN (SELECT oid FROM functions)
+         WHERE (castsource IN (SELECT oid FROM types) OR casttarget IN (SELECT oid FROM types) OR castfunc IN (SELECT oid FROM functions))
+             AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_cast'::regclass AND d.objid = pg_cast.oid AND d.deptype IN ('i', 'e'))
          UNION ALL
          SELECT format('transform for %s', format_type(trftype, NULL)) FROM pg_transform
          WHERE trftype IN (SELECT oid FROM types) OR trffromsql IN (SELECT oid FROM functions) OR trftosql IN (SELECT oid FROM functions)

@@ -74,6 +74,8 @@ impl Session {
             .user(&endpoint.user)
             .password(endpoint.password.expose())
             .application_name("holdfast")
+            // From the first moment: a database's own setting could be too short to change it.
+            .options(format!("-c statement_timeout={STATEMENT_TIMEOUT_MS}"))
             .ssl_mode(SslMode::Require)
             .connect_timeout(CONNECT_TIMEOUT)
             .keepalives_idle(Duration::from_secs(30));

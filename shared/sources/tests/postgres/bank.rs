@@ -99,9 +99,9 @@ async fn every_export_conserves_what_is_moved_while_it_reads() {
     open_bank(cluster, "bank_run");
     let (database, schema) = (|| "bank_run".to_owned(), || "ledger".to_owned());
     let worlds = [
-        ("database", 45, 2 * TOTAL, Layout::Database { database: database() }),
-        ("schema", 45, 2 * TOTAL, Layout::Schema { database: database(), schema: schema() }),
-        ("pool", 110, TOTAL, Layout::Pool { database: database(), schema: schema(), tenant_column: "tenant_id".into() }),
+        ("database", 30, 2 * TOTAL, Layout::Database { database: database() }),
+        ("schema", 30, 2 * TOTAL, Layout::Schema { database: database(), schema: schema() }),
+        ("pool", 140, TOTAL, Layout::Pool { database: database(), schema: schema(), tenant_column: "tenant_id".into() }),
     ]
     .map(|(name, exports, total, layout)| (name, exports, total, World::new("acme", layout)));
     let clients = ["acme", "other"].map(|tenant| std::thread::spawn(move || cluster.sql("bank_run", &transfers(tenant))));
