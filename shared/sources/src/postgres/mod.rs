@@ -28,6 +28,7 @@ mod tls;
 mod toc;
 mod tools;
 mod turn;
+mod unrestorable;
 mod view;
 
 pub use compare::{Comparison, compare};
@@ -36,7 +37,7 @@ pub use endpoint::{Endpoint, Password};
 pub use export::{Exported, Paused, export, export_for};
 pub use facts::{
     ColumnFacts, DatabaseFacts, DatabaseProperties, DefaultGrant, ExtensionFacts, ForeignKeyFacts, Grant, Identity,
-    InventoryEntry, LeftOut, MaterialisedView, SequenceFacts, TableFacts,
+    InventoryEntry, LeftOut, MaterialisedView, PassedOn, SequenceFacts, TableFacts,
 };
 pub use ident::{Ident, QualifiedName};
 pub use register::read_register;
