@@ -7,6 +7,7 @@ each job prints one JSON object about itself.
 import json
 from pathlib import Path
 
+import paths
 from dataset import DATABASE
 from jobs import Command
 from peers import RESTORED, Peer
@@ -62,6 +63,6 @@ def environment(world, bucket: str) -> dict[str, str]:
     """Where the database and the store are, as `holdfast-bench` reads it."""
     return {
         **world.env, **world.store.env(), "HF_PG_HOST": "127.0.0.1", "HF_PG_PORT": str(world.cluster.port), "HF_PG_USER": world.user,
-        "HF_PG_PASSWORD": world.password, "HF_PG_CA": str(world.tls.authority), "HF_PG_TOOLS": str(world.tools),
+        "HF_PG_PASSWORD": world.password, "HF_PG_CA": str(world.tls.authority), "HF_PG_TOOLS": str(paths.postgres_tools()),
         "AWS_ENDPOINT_URL": world.store.endpoint, "HF_S3_BUCKET": bucket,
     }

@@ -29,6 +29,7 @@ def main() -> int:
             bootstrap.enter_environment()
         if options.verb not in ("down", "lint"):
             bootstrap.ensure_postgres()
+            bootstrap.ensure_postgres_parts()
         return options.run(options)
     except bootstrap.NotReady as problem:
         print(problem, file=sys.stderr)
@@ -50,6 +51,7 @@ def _parse() -> argparse.Namespace:
     test.epilog = "Further arguments are given to pytest; Rust's tests are then left out."
     verb("up", run_up, "start the stack with the example platform and leave it running")
     verb("down", run_down, "end the stack that `up` or `demo --keep` left running")
+    verb("prepare", run_prepare, "fetch and install what the Rust tests need, and nothing else")
     verb("lint", run_lint, "lint the templates, the policies, the state machines and the plan")
     verb("conformance", run_conformance, "compare the emulator, as it comes and corrected, with AWS's rules")
     options, options.arguments = parser.parse_known_args()
@@ -116,6 +118,11 @@ def run_down(options) -> int:
             time.sleep(0.1)
     paths.KEPT.unlink(missing_ok=True)
     print("the stack is down")
+    return 0
+
+
+def run_prepare(options) -> int:
+    # Whatever is to be prepared has been when a verb is run.
     return 0
 
 

@@ -110,6 +110,23 @@ def ensure_postgres() -> None:
     paths.postgres_bin()
 
 
+def ensure_postgres_parts() -> None:
+    """Fetches newer client programs than the installed ones, if need be, and PostgreSQL's regression scripts."""
+    import debian
+    import pgparts
+
+    steps = (
+        ("PostgreSQL's client programs", pgparts.ensure_tools, "install a newer release of the package postgresql-client"),
+        ("PostgreSQL's regression scripts", pgparts.ensure_regress,
+         f"put {pgparts.REGRESS} of its source at {paths.POSTGRES_REGRESS}"),
+    )
+    for what, ensure, remedy in steps:
+        try:
+            ensure()
+        except (debian.NoArchive, paths.holes.Unusable) as problem:
+            raise NotReady(f"could not fetch {what} ({problem}): {remedy}") from problem
+
+
 def _apt(how: str, verb: str, *packages: str) -> None:
     options = ["-y", "--no-install-recommends"] if packages else []
     # sudo passes no variables on, so `env` sets this one behind it.

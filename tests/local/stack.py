@@ -113,7 +113,7 @@ class Stack:
     def deploy(self, template: Path = paths.TEMPLATE, binaries: Path = paths.BINARIES, **parameters: str) -> dict:
         """Deploys a template (ours by default) and returns its outputs."""
         parameters = {
-            "PostgresToolsPath": str(self.pg_bin), "DatabaseCaPath": str(self.ca_file), **parameters
+            "PostgresToolsPath": str(paths.postgres_tools()), "DatabaseCaPath": str(self.ca_file), **parameters
         }
         self.outputs = deployment.deploy(self.client, template, NAME, parameters, binaries)
         if url := self.outputs.get("OperatorUrl"):

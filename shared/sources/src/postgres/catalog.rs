@@ -181,8 +181,25 @@ async fn read_left_out_objects(session: &Session, scope: &Scope) -> Result<Vec<L
     }
     let sql = "SELECT 'event trigger' AS kind, evtname AS name, 'it would run with the rights of whoever changes a definition' AS reason FROM pg_event_trigger
         UNION ALL SELECT 'publication', pubname, 'replication is set up anew after a restore' FROM pg_publication
-        UNION ALL SELECT 'foreign server', srvname, 'its rows live elsewhere' FROM pg_foreign_server";
-    session.select("listing event triggers, publications and foreign servers", sql).await
+        UNION ALL SELECT 'subscription', subname, 'replication is set up anew after a restore'
+            FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+        UNION ALL SELECT 'foreign-data wrapper', fdwname, 'its rows live elsewhere' FROM pg_foreign_data_wrapper w WHERE NOT EXISTS (
+            SELECT FROM pg_depend d WHERE d.classid = 'pg_foreign_data_wrapper'::regclass AND d.objid = w.oid AND d.deptype = 'e')
+        UNION ALL SELECT 'foreign server', srvname, 'its rows live elsewhere' FROM pg_foreign_server
+        UNION ALL SELECT 'privileges', i.type || ' ' || i.identity, 'the server''s own objects come with the server' FROM (
+            SELECT 'pg_class'::regclass AS classid, oid AS objid, 0 AS objsubid, relacl AS acl FROM pg_class WHERE relnamespace = ANY (system)
+            UNION ALL SELECT 'pg_class'::regclass, attrelid, attnum, attacl FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+                WHERE attacl IS NOT NULL AND relnamespace = ANY (system)
+            UNION ALL SELECT 'pg_proc'::regclass, oid, 0, proacl FROM pg_proc WHERE pronamespace = ANY (system)
+            UNION ALL SELECT 'pg_type'::regclass, oid, 0, typacl FROM pg_type WHERE typnamespace = ANY (system)
+            UNION ALL SELECT 'pg_language'::regclass, oid, 0, lanacl FROM pg_language
+            UNION ALL SELECT 'pg_namespace'::regclass, oid, 0, nspacl FROM pg_namespace WHERE oid = ANY (system)) o
+            LEFT JOIN pg_init_privs p ON (p.classoid, p.objoid, p.objsubid) = (o.classid, o.objid, o.objsubid)
+            CROSS JOIN LATERAL pg_identify_object(o.classid, o.objid, o.objsubid) i WHERE o.acl::text IS DISTINCT FROM p.initprivs::text
+        UNION ALL SELECT 'user mapping', usename || ' on ' || srvname, 'its rows live elsewhere' FROM pg_user_mappings";
+    let system = "'{pg_catalog,information_schema}'::regnamespace[]::oid[]";
+    let sql = &sql.replace("ANY (system)", &format!("ANY ({system})"));
+    session.select("listing event triggers, publications, subscriptions and foreign servers", sql).await
 }
 
 async fn read_schema_owner(session: &Session, scope: &Scope) -> Result<Option<String>, SourceError> {

@@ -12,6 +12,7 @@ use super::{
     scope::Scope,
     session::Session,
     slices,
+    toc::{self, MadeBeforehand},
     tools::{Section, Tools},
     turn::Turn,
     view::{Standing, View},
@@ -140,7 +141,17 @@ async fn export_definitions(
         }
         let dumped = tools.dump(endpoint, section, Some(snapshot), scope.schema.as_ref(), Phase::Reading).await;
         let archive = dumped.map_err(SourceError::or_replay_conflict)?;
+        refuse_unrestorable(endpoint, tools, &archive).await?;
         writer.blob(section.blob_name(), &archive).await?;
     }
     Ok(true)
+}
+
+/// Holds an archive against the list of what a restore replays, while there is still somebody who can do something about it.
+async fn refuse_unrestorable(endpoint: &Endpoint, tools: &Tools, archive: &[u8]) -> Result<(), SourceError> {
+    let listing = tools.list(endpoint, archive, Phase::Reading).await?;
+    toc::select(&listing, &MadeBeforehand::default()).map(drop).map_err(|entry| {
+        let what = format!("its definitions hold `{entry}`, which a restore does not replay");
+        SourceError::refused(&endpoint.place(), what, "remove it, or protect this database by snapshots only")
+    })
 }

@@ -109,7 +109,7 @@ pub struct DefaultGrant {
     pub schema: Option<String>,
     /// `TABLES`, `SEQUENCES`, `FUNCTIONS`, `TYPES` or `SCHEMAS`.
     pub objects: String,
-    /// The privilege.
+    /// The privilege; of an empty name if nobody has any, not even the role itself.
     #[serde(flatten)]
     pub grant: Grant,
 }
@@ -249,6 +249,18 @@ pub struct InventoryEntry {
     pub owner: Option<String>,
     /// Its grants as `grantee:privilege`, sorted; none when they are the default ones.
     pub grants: Option<Vec<String>>,
+    /// Which of these another than the owner granted, who had been given the right to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_on: Vec<PassedOn>,
+}
+
+/// A grant that somebody else than the owner made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PassedOn {
+    /// Who granted it.
+    pub grantor: String,
+    /// What, as in [`InventoryEntry::grants`].
+    pub grant: String,
 }
 
 impl DatabaseFacts {
@@ -321,6 +333,7 @@ impl DatabaseFacts {
             .chain(defaults.flatten())
             .chain(owners)
             .chain(granted)
+            .chain(self.inventory.iter().flat_map(|entry| &entry.passed_on).map(|passed| passed.grantor.as_str()))
             .collect()
     }
 }

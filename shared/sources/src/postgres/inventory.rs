@@ -52,6 +52,10 @@ const KINDS: &[(&str, &str, &str, &str, &str)] = &[
     ("pg_rewrite", "(SELECT relnamespace FROM pg_class WHERE oid = o.ev_class)", "NULL::oid", "NULL::aclitem[]", "o.rulename <> '_RETURN'"),
     ("pg_statistic_ext", "o.stxnamespace", "o.stxowner", "NULL::aclitem[]", "true"),
     ("pg_collation", "o.collnamespace", "o.collowner", "NULL::aclitem[]", "true"),
+    ("pg_operator", "o.oprnamespace", "o.oprowner", "NULL::aclitem[]", "true"),
+    ("pg_conversion", "o.connamespace", "o.conowner", "NULL::aclitem[]", "true"),
+    ("pg_ts_config", "o.cfgnamespace", "o.cfgowner", "NULL::aclitem[]", "true"),
+    ("pg_ts_dict", "o.dictnamespace", "o.dictowner", "NULL::aclitem[]", "true"),
 ];
 
 /// Lists the scope's objects in order.
@@ -60,8 +64,10 @@ pub(crate) async fn read(session: &Session, scope: &Scope) -> Result<Vec<Invento
         .iter()
         .map(|(catalog, schema, owner, acl, condition)| {
             format!(
-                "SELECT '{catalog}'::regclass AS classid, o.oid AS objid, 0 AS objsubid, {schema} AS schema, {owner} AS owner, {acl} AS acl
-                 FROM {catalog} o WHERE ({condition})"
+                "SELECT '{catalog}'::regclass AS classid, o.oid AS objid, 0 AS objsubid, {schema} AS schema, {owner} AS owner, {acl} AS acl, {} AS grantor
+                 FROM {catalog} o WHERE ({condition})",
+                // A sequence that a column owns has an owner all the same.
+                if *catalog == "pg_class" { "o.relowner" } else { owner }
             )
         })
         .collect();
@@ -70,9 +76,14 @@ pub(crate) async fn read(session: &Session, scope: &Scope) -> Result<Vec<Invento
             (SELECT json_agg(g.text ORDER BY g.text) FROM (
                 SELECT CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee) ELSE '' END || ':' || a.privilege_type
                     || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END COLLATE \"C\" AS text
-                FROM aclexplode(o.acl) a) g) AS grants
+                FROM aclexplode(o.acl) a) g) AS grants,
+            (SELECT coalesce(json_agg(json_build_object('grantor', g.grantor, 'grant', g.text) ORDER BY g.grantor, g.text), '[]') FROM (
+                SELECT pg_get_userbyid(a.grantor)::text COLLATE \"C\" AS grantor,
+                    CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee) ELSE '' END || ':' || a.privilege_type
+                    || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END COLLATE \"C\" AS text
+                FROM aclexplode(o.acl) a WHERE a.grantor <> o.grantor) g) AS passed_on
          FROM ({} UNION ALL
-             SELECT 'pg_class'::regclass, a.attrelid, a.attnum, c.relnamespace, NULL::oid, a.attacl
+             SELECT 'pg_class'::regclass, a.attrelid, a.attnum, c.relnamespace, NULL::oid, a.attacl, c.relowner
              FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE a.attacl IS NOT NULL AND a.attnum > 0) o
          JOIN pg_namespace n ON n.oid = o.schema CROSS JOIN LATERAL pg_identify_object(o.classid, o.objid, o.objsubid) i
          WHERE {} AND NOT EXISTS (SELECT FROM pg_depend d
@@ -95,8 +106,8 @@ pub(crate) async fn read_default_grants(session: &Session, scope: &Scope) -> Res
     let sql = format!(
         "SELECT pg_get_userbyid(d.defaclrole) AS role, n.nspname AS schema,
             CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS' WHEN 'T' THEN 'TYPES' ELSE 'SCHEMAS' END AS objects,
-            CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee) END AS grantee, a.privilege_type AS privilege, a.is_grantable AS grantable
-         FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace CROSS JOIN LATERAL aclexplode(d.defaclacl) a
+            CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee) END AS grantee, coalesce(a.privilege_type, '') AS privilege, coalesce(a.is_grantable, false) AS grantable
+         FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace LEFT JOIN LATERAL aclexplode(d.defaclacl) a ON true
          WHERE {schemas}"
     );
     let mut grants: Vec<DefaultGrant> = session.select("listing default privileges", &sql).await?;
@@ -118,7 +129,7 @@ pub(crate) fn differences(expected: &[InventoryEntry], found: &[InventoryEntry])
                 let owner = |entry: &InventoryEntry| entry.owner.clone().unwrap_or_default();
                 lines.push(format!("{name} is owned by {} instead of {}", owner(other), owner(entry)));
             }
-            Some(other) if other.grants != entry.grants => lines.push(format!("{name} has other grants")),
+            Some(other) if (&other.grants, &other.passed_on) != (&entry.grants, &entry.passed_on) => lines.push(format!("{name} has other grants")),
             Some(_) => {}
         }
     }

@@ -34,6 +34,7 @@ mod tls;
 mod toc;
 mod tools;
 mod turn;
+mod unrestorable;
 mod view;
 
 pub use compare::{Comparison, compare};
@@ -42,7 +43,7 @@ pub use endpoint::{Endpoint, Password};
 pub use export::{Exported, Paused, export, export_for};
 pub use facts::{
     ColumnFacts, DatabaseFacts, DatabaseProperties, DefaultGrant, ExtensionFacts, ForeignKeyFacts, Grant, Identity,
-    InventoryEntry, LeftOut, MaterialisedView, SequenceFacts, StandbyFacts, TableFacts,
+    InventoryEntry, LeftOut, MaterialisedView, PassedOn, SequenceFacts, StandbyFacts, TableFacts,
 };
 pub use ident::{Ident, QualifiedName};
 pub use pool::Pool;

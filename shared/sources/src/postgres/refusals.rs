@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{copy_out, facts::DatabaseFacts, ident::literal, names_in_rows, scope::Scope, session::Session};
+use super::{copy_out, facts::DatabaseFacts, ident::literal, names_in_rows, scope::Scope, session::Session, unrestorable};
 use crate::error::SourceError;
 
 #[derive(Deserialize)]
@@ -12,6 +12,9 @@ struct Named {
 
 /// Refuses a scope that cannot be exported completely.
 pub(crate) async fn check(session: &Session, scope: &Scope, facts: &DatabaseFacts) -> Result<(), SourceError> {
+    if !scope.is_pool() {
+        unrestorable::refuse(session, scope).await?;
+    }
     refuse_large_objects(session, scope).await?;
     if scope.is_pool() {
         check_pool(session, scope, facts).await?;

@@ -23,6 +23,27 @@ const STAGING_OPTIONS: &str = "-c synchronous_commit=off -c lock_timeout=0";
 /// How much of what a tool said goes into an error.
 const SAID_CHARACTERS_MAX: usize = 800;
 
+/// The first release of each major version whose `pg_dump` and `pg_restore` have no hole that is publicly known.
+const WITHOUT_HOLES: [(u32, u32); 5] = [(14, 24), (15, 19), (16, 15), (17, 11), (18, 6)];
+
+/// Why a version cannot be relied on.
+#[derive(Debug, PartialEq, Eq)]
+enum Unsafe {
+    Old,
+    Unknown,
+}
+
+/// The major number of a version without known holes. A major version that came later than all of these has none of theirs.
+fn without_holes(version: &str) -> Result<u32, Unsafe> {
+    let (major, minor) = version.split_once('.').unwrap_or((version, ""));
+    let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u32>();
+    // `19beta1` has no minor number yet.
+    let (major, minor) = (digits(major).map_err(|_| Unsafe::Unknown)?, digits(minor).unwrap_or(0));
+    let newest = WITHOUT_HOLES.iter().map(|(major, _)| *major).max();
+    let is_safe = Some(major) > newest || WITHOUT_HOLES.iter().any(|(known, least)| *known == major && minor >= *least);
+    if is_safe { Ok(major) } else { Err(Unsafe::Old) }
+}
+
 /// The folder with `pg_dump` and `pg_restore`.
 #[derive(Debug, Clone)]
 pub struct Tools {
@@ -60,19 +81,41 @@ impl Tools {
         Self { bin_dir: bin_dir.into() }
     }
 
-    /// Returns the version of `pg_dump`, refusing one that is older than the server: it cannot know what it would leave out.
+    /// Returns the version of `pg_dump`, refusing programs with known holes, and a `pg_dump` that is older than the server: it cannot
+    /// know what it would leave out.
     pub(crate) async fn check_version(&self, server_version_num: u32) -> Result<String, SourceError> {
-        let tool = self.path("pg_dump");
+        let (version, major) = self.check_program("pg_dump").await?;
+        if major < server_version_num / 10_000 {
+            let what = format!("it is version {version}, older than the server's {}", server_version_num / 10_000);
+            return Err(SourceError::ToolUnusable { tool: self.path("pg_dump").display().to_string(), what });
+        }
+        self.check_restorer().await?;
+        Ok(version)
+    }
+
+    /// Refuses a `pg_restore` with known holes.
+    pub(crate) async fn check_restorer(&self) -> Result<(), SourceError> {
+        self.check_program("pg_restore").await.map(drop)
+    }
+
+    /// A program's version and its major number, if it has no known holes.
+    async fn check_program(&self, program: &str) -> Result<(String, u32), SourceError> {
+        let tool = self.path(program);
         let unusable = |what: String| SourceError::ToolUnusable { tool: tool.display().to_string(), what };
         let output = bare(&tool, &self.bin_dir).arg("--version").output().await;
         let output = output.map_err(|error| unusable(error.to_string()))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text.split_whitespace().nth(2).unwrap_or_default().to_owned();
-        let major: String = version.chars().take_while(char::is_ascii_digit).collect();
-        match major.parse::<u32>() {
-            Ok(major) if major >= server_version_num / 10_000 => Ok(version),
-            Ok(_) => Err(unusable(format!("it is version {version}, older than the server's {}", server_version_num / 10_000))),
-            Err(_) => Err(unusable(format!("it does not say its version but `{}`", text.trim().escape_debug()))),
+        match without_holes(&version) {
+            Ok(major) => Ok((version, major)),
+            Err(Unsafe::Unknown) => Err(unusable(format!("it does not say its version but `{}`", text.trim().escape_debug()))),
+            Err(Unsafe::Old) => {
+                let least: Vec<_> = WITHOUT_HOLES.iter().map(|(major, minor)| format!("{major}.{minor}")).collect();
+                Err(unusable(format!(
+                    "it is version {version}, which has known security holes; the first releases without them are {}",
+                    least.join(", ")
+                )))
+            }
         }
     }
 
@@ -101,9 +144,8 @@ impl Tools {
     }
 
     /// Lists an archive's entries, as `pg_restore --list` prints them.
-    pub(crate) async fn list(&self, endpoint: &Endpoint, archive: &[u8]) -> Result<String, SourceError> {
-        let listing =
-            self.run("pg_restore", &["--list".to_owned()], endpoint, archive, Phase::Restoring, "listing an archive").await?;
+    pub(crate) async fn list(&self, endpoint: &Endpoint, archive: &[u8], phase: Phase) -> Result<String, SourceError> {
+        let listing = self.run("pg_restore", &["--list".to_owned()], endpoint, archive, phase, "listing an archive").await?;
         String::from_utf8(listing).map_err(|error| SourceError::answer(&endpoint.place(), "listing an archive", error))
     }
 
@@ -256,6 +298,30 @@ impl Drop for TemporaryFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_with_known_holes_are_refused() {
+        for (version, expected) in [
+            ("18.6", Ok(18)),
+            ("18.5", Err(Unsafe::Old)),
+            ("17.11", Ok(17)),
+            ("17.9", Err(Unsafe::Old)),
+            ("16.15", Ok(16)),
+            ("16.14", Err(Unsafe::Old)),
+            ("15.19", Ok(15)),
+            ("15.18", Err(Unsafe::Old)),
+            ("15.100", Ok(15)),
+            ("14.24", Ok(14)),
+            ("14.23", Err(Unsafe::Old)),
+            ("13.99", Err(Unsafe::Old)),
+            ("18beta1", Err(Unsafe::Old)),
+            ("19beta1", Ok(19)),
+            ("", Err(Unsafe::Unknown)),
+            ("devel", Err(Unsafe::Unknown)),
+        ] {
+            assert_eq!(without_holes(version), expected, "{version}");
+        }
+    }
 
     #[test]
     fn a_database_name_stays_a_name_in_a_connection_string() {

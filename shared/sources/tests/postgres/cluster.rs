@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
 };
@@ -132,6 +132,20 @@ fn newest_bin() -> PathBuf {
     PathBuf::from(format!("/usr/lib/postgresql/{newest}/bin"))
 }
 
+/// The folder of a `pg_dump` and `pg_restore` that Holdfast takes: what was put beside the other things the tests need because the
+/// installed one is too old, or else the installed one.
+fn tools_bin(server: &Path) -> PathBuf {
+    let beside = beside_the_tests("postgres-tools/bin");
+    if beside.join("pg_dump").exists() { beside } else { server.to_owned() }
+}
+
+/// Something that `python3 tests/local prepare` put below the build's folder, in which this program is as well.
+pub(crate) fn beside_the_tests(name: &str) -> PathBuf {
+    let program = std::env::current_exe().unwrap();
+    let target = program.ancestors().nth(3).expect("tests lie in target/<profile>/deps");
+    target.join("local").join(name)
+}
+
 impl Cluster {
     /// A cluster of its own, for what the others must not meet.
     pub(crate) fn start() -> Self {
@@ -191,14 +205,14 @@ impl Cluster {
     }
 
     pub(crate) fn tools(&self) -> Tools {
-        Tools::new(&self.bin)
+        Tools::new(tools_bin(&self.bin))
     }
 
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.folder.join("log")).unwrap()).into_owned()
     }
 
-    fn client(&self, program: &str, user: &str, database: &str) -> Command {
+    pub(crate) fn client(&self, program: &str, user: &str, database: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
         command.arg("-h").arg(&self.folder).args(["-p", &self.port.to_string(), "-U", user, "-d", database]);
         command

@@ -80,8 +80,8 @@ async fn make_extensions<'a>(job: &'a Job<'_>, endpoint: &Endpoint) -> Result<Ve
 pub(super) async fn cut_over(job: &Job<'_>, lock: &RestoreLock, staged: &Staged, is_live: bool) -> Result<CutOver, SourceError> {
     let staging = Session::open(&job.endpoint.with_database(&staged.endpoint.database), Phase::Restoring).await?;
     staging.batch("handing over the staging database", "BEGIN").await?;
-    owners::hand_over(job, &staging, &job.facts.properties.owner).await?;
-    let notes = owners::database_properties(job, &staging, &job.names.stage).await?;
+    let mut notes = owners::hand_over(job, &staging, &job.facts.properties.owner).await?;
+    notes.extend(owners::database_properties(job, &staging, &job.names.stage).await?);
     staging.batch("handing over the staging database", "COMMIT").await?;
     staging.close().await;
 

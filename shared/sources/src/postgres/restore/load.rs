@@ -36,7 +36,7 @@ pub(super) async fn archive_entries(
     archive: Bytes,
     made: &MadeBeforehand<'_>,
 ) -> Result<HeldBack, SourceError> {
-    let listing = job.tools.list(&staged.endpoint, &archive).await?;
+    let listing = job.tools.list(&staged.endpoint, &archive, Phase::Restoring).await?;
     let selected = toc::select(&listing, made).map_err(|entry| {
         let what = format!("its definitions hold `{entry}`, which a restore does not replay");
         SourceError::restore_refused(&staged.endpoint.place(), what, "restore this tenant from a snapshot of its instance")

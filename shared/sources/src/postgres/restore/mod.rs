@@ -15,6 +15,7 @@
 mod check;
 mod cleanup;
 mod database;
+mod grants;
 mod job;
 mod load;
 mod loaders;
@@ -173,6 +174,9 @@ pub async fn drill(job: &Job<'_>) -> Result<Vec<vault::StreamSummary>, SourceErr
 }
 
 async fn stage(job: &Job<'_>) -> Result<Staged, SourceError> {
+    if !job.scope.is_pool() {
+        job.tools.check_restorer().await?;
+    }
     cleanup::clear(job).await?;
     match job.scope.layout {
         Layout::Silo { .. } | Layout::Database { .. } => database::stage(job).await,

@@ -5,12 +5,12 @@
 
 use super::{
     super::{
-        facts::{DefaultGrant, Grant, InventoryEntry},
+        facts::{Grant, InventoryEntry},
         ident::{Ident, literal},
         inventory,
         session::Session,
     },
-    Job,
+    Job, grants,
 };
 use crate::error::SourceError;
 
@@ -27,12 +27,16 @@ const OWNED_KINDS: &[(&str, &str)] = &[
     ("schema", "SCHEMA"),
     ("collation", "COLLATION"),
     ("statistics object", "STATISTICS"),
+    ("operator", "OPERATOR"),
+    ("conversion", "CONVERSION"),
+    ("text search configuration", "TEXT SEARCH CONFIGURATION"),
+    ("text search dictionary", "TEXT SEARCH DICTIONARY"),
 ];
 
 /// Hands everything that the restore's role owns in this database to the main owner, then what had another owner to that one.
 ///
-/// Must run when the scope's names are the recorded ones.
-pub(super) async fn hand_over(job: &Job<'_>, session: &Session, main_owner: &str) -> Result<(), SourceError> {
+/// Runs in a transaction, when the scope's names are the recorded ones. Returns what could not be granted, one line each.
+pub(super) async fn hand_over(job: &Job<'_>, session: &Session, main_owner: &str) -> Result<Vec<String>, SourceError> {
     let owner = Ident::new(main_owner)?;
     containers_first(job, session, &owner).await?;
     session.batch("handing the staged copy to its owner", &format!("REASSIGN OWNED BY {} TO {owner}", job.names.role)).await?;
@@ -47,7 +51,9 @@ pub(super) async fn hand_over(job: &Job<'_>, session: &Session, main_owner: &str
             give_to(session, entry, word, &Ident::new(recorded.clone())?).await?;
         }
     }
-    default_grants(job, session).await
+    let notes = grants::set(job, session).await?;
+    grants::set_defaults(job, session).await?;
+    Ok(notes)
 }
 
 /// Gives the database and the schemas to the owner. Functions and types only go to somebody who may create in their schema, and
@@ -92,29 +98,7 @@ async fn give_to(session: &Session, entry: &InventoryEntry, word: &str, owner: &
     session.batch(doing, &sql).await
 }
 
-async fn default_grants(job: &Job<'_>, session: &Session) -> Result<(), SourceError> {
-    for default in &job.facts.default_grants {
-        session.batch("setting default privileges", &default_grant(default)?).await?;
-    }
-    Ok(())
-}
-
-fn default_grant(default: &DefaultGrant) -> Result<String, SourceError> {
-    let schema = match &default.schema {
-        Some(schema) => format!(" IN SCHEMA {}", Ident::new(schema.clone())?),
-        None => String::new(),
-    };
-    let role = Ident::new(default.role.clone())?;
-    Ok(format!(
-        "ALTER DEFAULT PRIVILEGES FOR ROLE {role}{schema} GRANT {} ON {} TO {}{}",
-        default.grant.privilege,
-        default.objects,
-        grantee(&default.grant)?,
-        if default.grant.grantable { " WITH GRANT OPTION" } else { "" }
-    ))
-}
-
-fn grantee(grant: &Grant) -> Result<String, SourceError> {
+pub(super) fn grantee(grant: &Grant) -> Result<String, SourceError> {
     Ok(match &grant.grantee {
         Some(name) => Ident::new(name.clone())?.to_string(),
         None => "PUBLIC".to_owned(),

@@ -116,10 +116,10 @@ async fn swap(job: &Job<'_>, lock: &RestoreLock, session: &Session, is_live: boo
     }
     session.batch("swapping the schemas", &format!("ALTER SCHEMA {} RENAME TO {schema}", job.names.stage)).await?;
     let owner = job.facts.schema_owner.as_ref().unwrap_or(&job.facts.properties.owner);
-    owners::hand_over(job, session, owner).await?;
+    let notes = owners::hand_over(job, session, owner).await?;
     lock.still_held().await?;
     session.batch("swapping the schemas", "COMMIT").await?;
-    Ok(CutOver::keeping(is_live.then(|| undo.as_str().to_owned())))
+    Ok(CutOver { undo_copy: is_live.then(|| undo.as_str().to_owned()), notes })
 }
 
 /// What refers to the live schema from outside would go on referring to the replaced one.

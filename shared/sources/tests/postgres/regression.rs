@@ -1,0 +1,203 @@
+//! PostgreSQL's own regression database: what its authors thought of, through Holdfast and back.
+//!
+//! Its scripts are run in the order of their schedule, by a superuser, without the library of functions in C that they come with: what
+//! is left in the database then is dumped, exported, restored, and dumped again.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use domain::{ErrorCode, ErrorReport, tenant::Layout};
+use sources::postgres::restore::prove;
+
+use crate::{cluster::{Cluster, beside_the_tests}, world::World};
+
+const DATABASE: &str = "regression";
+/// A superuser while it runs the scripts, an ordinary role afterwards.
+const OWNER: &str = "regression_owner";
+
+/// The least the scripts must leave, lest this test shrinks into one of an empty database: a query and a number.
+const FLOORS: &[(&str, &str, u64)] = &[
+    ("tables", "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace NOT IN (system)", 600),
+    ("partitions", "SELECT count(*) FROM pg_class WHERE relispartition AND relkind IN ('r', 'p')", 180),
+    ("indexes", "SELECT count(*) FROM pg_class WHERE relkind IN ('i', 'I') AND relnamespace NOT IN (system)", 230),
+    ("functions", "SELECT count(*) FROM pg_proc WHERE pronamespace NOT IN (system)", 300),
+    ("types", "SELECT count(*) FROM pg_type WHERE typtype IN ('e', 'd', 'r', 'm') AND typnamespace NOT IN (system)", 30),
+    ("views", "SELECT count(*) FROM pg_class WHERE relkind IN ('v', 'm') AND relnamespace NOT IN (system)", 55),
+    ("triggers", "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal", 60),
+    ("rules", "SELECT count(*) FROM pg_rewrite WHERE rulename <> '_RETURN' AND oid >= 16384", 39),
+];
+/// The least rows that come back.
+const ROWS_MIN: u64 = 100_000;
+
+/// What an ordinary role cannot make: where it is listed, and which of it. Each is dropped with what depends on it.
+const SUPERUSERS_OWN: &[(&str, &str)] = &[
+    ("pg_type", "typtype = 'b' AND typelem = 0 OR NOT typisdefined"),
+    ("pg_opclass", "true"),
+    ("pg_opfamily", "true"),
+    ("pg_am", "true"),
+    ("pg_transform", "true"),
+    ("pg_cast", "castmethod = 'b' OR castsource < 16384 AND casttarget < 16384"),
+    ("pg_proc", "prokind <> 'a' AND prolang IN (SELECT oid FROM pg_language WHERE lanname IN ('c', 'internal'))"),
+    ("pg_proc", "proleakproof"),
+    ("pg_proc", "prosupport <> 0"),
+    ("pg_proc", "EXISTS (SELECT FROM pg_aggregate WHERE aggfnoid = o.oid AND aggtranstype = 'internal'::regtype)"),
+];
+
+#[tokio::test]
+async fn the_regression_database_comes_back_with_no_difference() {
+    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start()));
+    let built = tokio::task::spawn_blocking(|| build(cluster));
+    built.await.unwrap();
+    let world = World::on(cluster, DATABASE, Layout::Database { database: DATABASE.into() });
+
+    // As it is, it cannot come back, and the export says what it is about it.
+    let refused = ErrorReport::from(world.try_export(&world.scope).await.err().expect("a restore could not make what is in it"));
+    println!("{refused}");
+    assert_eq!(refused.code, ErrorCode::SourceRefused, "{refused}");
+    for word in ["operator class ", "operator family ", "access method heap2", "cast ", "transform ", "language", "× function"] {
+        assert!(refused.message.contains(word), "{word}: {refused}");
+    }
+    for (kind, count) in drop_superusers_own(cluster) {
+        println!("dropped: {count} × {kind}");
+    }
+
+    let forced = ErrorReport::from(world.try_export(&world.scope).await.err().expect("a table shows its owner only some of its rows"));
+    assert!(forced.message.contains("row-level security policy for table \"rls_tbl_force\""), "{forced}");
+    cluster.sql(DATABASE, "ALTER TABLE regress_rls_schema.rls_tbl_force NO FORCE ROW LEVEL SECURITY");
+
+    let before = dump(cluster);
+    let (point, facts) = world.try_export(&world.scope).await.unwrap();
+    let left_out: Vec<_> = facts.left_out.iter().map(|left| format!("{} {}: {}", left.kind, left.name, left.reason)).collect();
+    println!("left out: {left_out:#?}");
+    let point = world.open(&point).await;
+    cluster.sql("postgres", "DROP DATABASE regression");
+    let outcome = world.restore(&point).await.unwrap();
+    assert!(outcome.rows >= ROWS_MIN, "{outcome:?}");
+    let differences = differences(&before, &dump(cluster));
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+    let proof = prove(&cluster.master(), &world.scope, &point).await.unwrap();
+    assert_eq!(proof.notes, Vec::<String>::new());
+    assert!(!world.restore(&point).await.unwrap().changed);
+}
+
+/// Runs the scripts.
+fn build(cluster: &Cluster) {
+    let source = beside_the_tests("postgres-regress");
+    let schedule = std::fs::read_to_string(source.join("parallel_schedule"));
+    let schedule = schedule.expect("PostgreSQL's regression scripts are not there: `python3 tests/local prepare` fetches them");
+    let scripts = Scripts::copy(&source);
+    cluster.sql(
+        "postgres",
+        &format!(
+            "CREATE ROLE {OWNER} SUPERUSER LOGIN; GRANT {OWNER} TO master; CREATE DATABASE {DATABASE} OWNER {OWNER} TEMPLATE template0;
+            ALTER DATABASE {DATABASE} SET bytea_output TO 'hex'; ALTER DATABASE {DATABASE} SET timezone_abbreviations TO 'Default'"
+        ),
+    );
+    let names = schedule.lines().filter_map(|line| line.strip_prefix("test: ")).flat_map(str::split_whitespace);
+    for name in names {
+        let mut command = cluster.client("psql", OWNER, DATABASE);
+        command
+            .args(["-X", "-q", "-a", "-v", "HIDE_TABLEAM=on", "-v", "HIDE_TOAST_COMPRESSION=on"])
+            .env("PG_ABS_SRCDIR", &scripts.0)
+            .env("PG_ABS_BUILDDIR", &scripts.0)
+            .env("PG_LIBDIR", "/nowhere")
+            .env("PG_DLSUFFIX", ".so")
+            .env("PGTZ", "PST8PDT")
+            .env("PGDATESTYLE", "Postgres, MDY")
+            .env("PGOPTIONS", "-c intervalstyle=postgres_verbose")
+            .stdin(std::fs::File::open(source.join(format!("sql/{name}.sql"))).unwrap())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let status = command.status().unwrap();
+        // Statements fail as they are meant to, and psql goes on; it ends early only with its connection.
+        assert!(status.success(), "the script {name} did not come to its end: {status}");
+    }
+    for (what, query, least) in FLOORS {
+        let system = "SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_' OR nspname = 'information_schema'";
+        let found: u64 = cluster.sql(DATABASE, &query.replace("system", system)).parse().unwrap();
+        println!("{what}: {found}");
+        assert!(found >= *least, "the scripts left only {found} {what}, fewer than {least}");
+    }
+    cluster.sql("postgres", &format!("ALTER ROLE {OWNER} NOSUPERUSER"));
+}
+
+/// A copy of what the server reads and writes for the scripts, where its account reaches it.
+struct Scripts(PathBuf);
+
+impl Scripts {
+    fn copy(source: &Path) -> Self {
+        let copy = Self(std::env::temp_dir().join(format!("holdfast-regress-{}", std::process::id())));
+        let script = "set -e; mkdir \"$2\"; cp -R \"$1/data\" \"$2\"; mkdir \"$2/results\"; chmod -R a+rX \"$2\"; chmod a+rwx \"$2/results\"";
+        let status = Command::new("sh").args(["-c", script, "sh"]).arg(source).arg(&copy.0).status().unwrap();
+        assert!(status.success(), "{} is not a copy of src/test/regress", source.display());
+        copy
+    }
+}
+
+impl Drop for Scripts {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Drops what only a superuser can make, and returns how many objects of which kinds went with that.
+fn drop_superusers_own(cluster: &Cluster) -> Vec<(String, String)> {
+    let counts = "SELECT kind || '=' || count(*) FROM (
+            SELECT 'relation ' || relkind::text AS kind FROM pg_class WHERE oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'i')
+            UNION ALL SELECT 'function' FROM pg_proc WHERE oid >= 16384 UNION ALL SELECT 'type' FROM pg_type WHERE oid >= 16384 AND typtype <> 'c' AND typelem = 0
+            UNION ALL SELECT 'operator' FROM pg_operator WHERE oid >= 16384 UNION ALL SELECT 'operator class' FROM pg_opclass WHERE oid >= 16384
+            UNION ALL SELECT 'operator family' FROM pg_opfamily WHERE oid >= 16384 UNION ALL SELECT 'cast' FROM pg_cast WHERE oid >= 16384
+            UNION ALL SELECT 'transform' FROM pg_transform UNION ALL SELECT 'access method' FROM pg_am WHERE oid >= 16384
+            UNION ALL SELECT 'trigger' FROM pg_trigger WHERE NOT tgisinternal UNION ALL SELECT 'constraint' FROM pg_constraint WHERE oid >= 16384) AS o
+        GROUP BY kind ORDER BY kind";
+    let count = || -> Vec<(String, i64)> {
+        let counted = cluster.sql(DATABASE, counts);
+        counted.lines().filter_map(|line| line.split_once('=')).map(|(kind, count)| (kind.to_owned(), count.parse().unwrap())).collect()
+    };
+    let before = count();
+    for (catalog, condition) in SUPERUSERS_OWN {
+        let list = format!(
+            "SELECT format('DO $$BEGIN DROP %s %s CASCADE; EXCEPTION WHEN undefined_object OR undefined_function THEN NULL; END$$;', i.type, replace(i.identity, ' on language ', ' language '))
+             FROM {catalog} o, pg_identify_object('{catalog}'::regclass, o.oid, 0) i WHERE o.oid >= 16384 AND ({condition})
+             AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = '{catalog}'::regclass AND d.objid = o.oid AND d.deptype = 'i')"
+        );
+        let statements = cluster.sql(DATABASE, &list);
+        cluster.sql(DATABASE, &format!("SET client_min_messages = error; {statements}"));
+    }
+    cluster.sql(DATABASE, "SELECT lo_unlink(oid) FROM pg_largeobject_metadata");
+    let after = count();
+    let left = |kind: &str| after.iter().find(|(other, _)| other == kind).map_or(0, |(_, count)| *count);
+    before.into_iter().map(|(kind, count)| (format!("{kind} (of {count})"), (count - left(&kind)).to_string())).collect()
+}
+
+/// Everything `pg_dump` says, entry by entry in an order of its own. The rows of a table are sorted: their order is nothing that a
+/// dump promises.
+fn dump(cluster: &Cluster) -> Vec<String> {
+    let output = cluster.client("pg_dump", "admin", DATABASE).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut entries: Vec<_> = text.split("\n--\n-- ").map(|entry| normalised(entry)).collect();
+    entries.sort();
+    entries
+}
+
+/// An entry without the settings between entries, which depend on what was dumped before it.
+fn normalised(entry: &str) -> String {
+    let is_between = |line: &&str| !line.starts_with("SET default_") && !line.contains("restrict ");
+    let mut lines: Vec<_> = entry.lines().filter(is_between).map(str::trim_end).collect();
+    if let Some(start) = lines.iter().position(|line| line.starts_with("COPY ")) {
+        let end = lines.iter().rposition(|line| *line == "\\.").unwrap();
+        lines[start + 1..end].sort_unstable();
+    }
+    lines.join("\n").trim_end().to_owned()
+}
+
+fn differences(before: &[String], after: &[String]) -> Vec<String> {
+    let missing = before.iter().filter(|entry| after.binary_search(entry).is_err()).map(|entry| format!("- {entry}"));
+    let surplus = after.iter().filter(|entry| before.binary_search(entry).is_err()).map(|entry| format!("+ {entry}"));
+    let mut lines: Vec<_> = missing.chain(surplus).collect();
+    lines.sort_by(|a, b| a[2..].cmp(&b[2..]));
+    lines
+}
