@@ -106,6 +106,7 @@ def who_may(stack: Stack, action: str, resource: str, vault: str | None = "main"
     return {name for name in FUNCTIONS if iam.allowed(stack, f"{name.capitalize()}Role", action, resource, tagged)}
 
 
+LOGO = "arn:aws:s3:::platform-media/tenants/acme/logo.png"
 READERS_OF_DATABASES = {"export", "verify", "restore", "reconcile"}
 
 
@@ -155,9 +156,18 @@ READERS_OF_DATABASES = {"export", "verify", "restore", "reconcile"}
         ("rds:DescribeDBParameters", rds("pg", "platform"), {"snapshot"}),
         ("ssm:GetParameter", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/holdfast/plan", set(FUNCTIONS)),
         ("ssm:GetParameter", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/platform/tenants/acme/theme", set()),
-        ("s3:ListBucketVersions", "arn:aws:s3:::platform-media", {"export"}),
-        ("s3:GetObject", "arn:aws:s3:::platform-media/tenants/acme/logo.png", set()),
-        ("s3:PutObject", "arn:aws:s3:::platform-media/tenants/acme/logo.png", set()),
+        ("s3:ListBucketVersions", "arn:aws:s3:::platform-media", {"export", "restore"}),
+        ("s3:GetBucketVersioning", "arn:aws:s3:::platform-media", {"restore"}),
+        ("s3:PutBucketVersioning", "arn:aws:s3:::platform-media", set()),
+        ("s3:GetObject", LOGO, {"restore"}),
+        ("s3:GetObjectVersion", LOGO, {"restore"}),
+        ("s3:GetObjectVersionTagging", LOGO, {"export", "restore"}),
+        ("s3:PutObject", LOGO, {"restore"}),
+        ("s3:PutObjectTagging", LOGO, {"restore"}),
+        ("s3:DeleteObject", LOGO, {"restore"}),
+        # A restore of files never removes a version, so nobody may.
+        ("s3:DeleteObjectVersion", LOGO, set()),
+        ("s3:PutObjectVersionTagging", LOGO, set()),
         ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:ExportFunction", set()),
         ("states:SendTaskSuccess", "*", {"operator"}),
         ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/RestoreRole", set()),

@@ -3,9 +3,18 @@
 //! Run like `conformance.rs`, with credentials that may create buckets, secrets, parameters and state machines. Names are
 //! fresh; what is made stays until the stack ends.
 
+use std::sync::Arc;
+
 use aws::{Clients, Started};
 use aws_config::{BehaviorVersion, SdkConfig};
+use domain::{RecoveryPointId, RunId, VaultTenantId};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
+use sources::{
+    SourceError,
+    media::{self, ObjectVersion, restore},
+};
+use vault::{MemoryKeys, MemorySigning, MemoryStore, PointReader, Vault};
 
 const CANARY: &str = "canary-8c1f";
 
@@ -41,7 +50,8 @@ async fn a_history_of_media_is_told_in_order_and_for_one_tenant_only() {
     put("tenants/acme/gone.txt", b"gone").await;
     s3.delete_object().bucket(&bucket).key("tenants/acme/gone.txt").send().await.unwrap();
 
-    let versions = Clients::load().await.media(&bucket).versions("tenants/acme/").await.unwrap();
+    let media = Clients::load().await.media(&bucket);
+    let versions: Vec<_> = media.versions("tenants/acme/").try_collect().await.unwrap();
     let told: Vec<_> =
         versions.iter().map(|version| (version.key.as_str(), version.age, version.delete_marker, version.size_bytes)).collect();
     let expected =
@@ -49,6 +59,42 @@ async fn a_history_of_media_is_told_in_order_and_for_one_tenant_only() {
     assert_eq!(told, expected);
     assert_eq!(versions[3].tags.get("class").map(String::as_str), Some("public"));
     assert!(versions[0].tags.is_empty(), "a delete marker has no tags");
+
+    // Recorded, damaged, and brought back by nothing but copies and delete markers.
+    let point = recorded(versions.clone()).await;
+    put("tenants/acme/logo ü.png", b"five!").await;
+    put("tenants/acme/gone.txt", b"back").await;
+    s3.delete_object().bucket(&bucket).key("tenants/acme/logo ü.png").send().await.unwrap();
+    let target = media.below("tenants/acme/");
+    let found = restore::compare(&point, &target).await.unwrap();
+    let [files] = &found.tables[..] else { panic!("one place: {found:?}") };
+    assert_eq!((files.returned, files.overwritten, files.destroyed, files.unchanged), (1, 0, 1, 0));
+    let done = restore::run(&point, &target, &found.live_digest).await.unwrap();
+    assert_eq!((done.changed, done.files, done.notes.len()), (true, 1, 0));
+    let live = s3.get_object().bucket(&bucket).key("tenants/acme/logo ü.png").send().await.unwrap();
+    assert_eq!(live.body.collect().await.unwrap().into_bytes(), "three");
+    let after: Vec<_> = media.versions("tenants/acme/").try_collect().await.unwrap();
+    assert!(versions.iter().all(|version| after.iter().any(|kept| kept.version_id == version.version_id)), "a version is gone");
+    assert_eq!((after[0].delete_marker, after.iter().find(|version| version.key == "logo ü.png").unwrap().tags.len()), (true, 1));
+    assert!(!restore::run(&point, &target, &found.live_digest).await.unwrap().changed, "nothing is left to do");
+    let neighbour = s3.get_object().bucket(&bucket).key("tenants/acme2/logo.png").send().await.unwrap();
+    assert_eq!(neighbour.body.collect().await.unwrap().into_bytes(), "another tenant's");
+}
+
+/// A recovery point of these versions.
+async fn recorded(versions: Vec<ObjectVersion>) -> PointReader {
+    let vault = Vault::new(
+        Arc::new(MemoryStore::new()),
+        Arc::new(MemoryKeys::new()),
+        Arc::new(MemorySigning::new()),
+        "test".parse().unwrap(),
+    );
+    let id = uuid::Uuid::from_u128(1);
+    let (tenant, point) = (VaultTenantId::from_uuid(id), RecoveryPointId::from_uuid(id));
+    let writer = vault.begin(tenant, point, RunId::from_uuid(id), None).await.unwrap();
+    media::write(stream::iter(versions).map(Ok::<_, SourceError>), &writer).await.unwrap();
+    let written = writer.finish(serde_json::Value::Null, jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+    vault.open(tenant, point, &written.point).await.unwrap()
 }
 
 #[tokio::test]
