@@ -122,7 +122,9 @@ def test_what_is_missing_or_differs_comes_back_and_a_person_is_told_the_rest(sta
     assert f"/{below}smtp/host" not in after, "none is made with an invented value"
     assert neighbour.now() == theirs
 
-    assert f"{remade} is made again without a value" in "\n".join(outcome["notes"]), "still told when it is over"
+    told = "\n".join(outcome["notes"])
+    assert f"{remade} is made again without a value" in told, "still told when it is over"
+    assert 'gets its tag "tenant" back' in told and 'now it is "nobody"' in told, "what was replaced is not lost"
     told = lambda: inbox.new() is not None and [one for one in inbox.all if request in str(one) and "settings match" in str(one)]
     assert wait_until("the subscriber is told how it ended", told, 60)
 
