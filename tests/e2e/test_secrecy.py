@@ -6,6 +6,7 @@ import re
 import zlib
 
 import pytest
+import saas.configuration
 from paths import FUNCTIONS
 
 WELL_KNOWN_TEXTS = (
@@ -71,6 +72,32 @@ def test_no_secret_reaches_the_vault_the_catalog_a_log_or_an_alert(stack, stored
     assert sinks["the log of export"], "no log was captured, so this would prove nothing"
     found = [(sink, text[:40]) for sink, content in sinks.items() for text in secrets | rows if text in content]
     assert not found
+
+
+def test_a_restore_of_settings_carries_no_value_anywhere(stack, backed_up, inbox, console):
+    tenant = backed_up.tenant("irisclinic")
+    secrets, below = stack.client("secretsmanager"), f"platform/tenants/{tenant.id}/"
+    try:
+        secrets.delete_secret(SecretId=f"{below}webhook", RecoveryWindowInDays=7)
+        secrets.delete_secret(SecretId=f"{below}payment-provider", ForceDeleteWithoutRecovery=True)
+        stack.client("ssm").delete_parameter(Name=f"/{below}smtp/host")
+        restored = console.restore(tenant.id, "settings were lost", kind="configuration")
+        taken_back = secrets.get_secret_value(SecretId=f"{below}webhook")["SecretString"]
+        assert tenant.secret_canary in taken_back, "nothing was restored, so this would prove nothing"
+    finally:
+        for name in ("webhook", "payment-provider"):
+            secrets.delete_secret(SecretId=below + name, ForceDeleteWithoutRecovery=True)
+        saas.configuration.put_tenant(stack, tenant, overwrite=True)
+    inbox.new()
+    sinks = {
+        "the catalog": json.dumps(catalog(stack), default=str).encode(),
+        "the alerts": json.dumps(inbox.all).encode(),
+        "the operator's answers": json.dumps([restored, console.run("restore", "list"), console.run("audit")]).encode(),
+        **{f"the log of {function}": stack.logs(function).encode() for function in FUNCTIONS},
+    }
+    assert sinks["the log of restore"], "no log was captured, so this would prove nothing"
+    values = encodings(tenant.secret_canary) | {f"smtp.{tenant.id}.example".encode()}
+    assert not [(sink, text[:40]) for sink, content in sinks.items() for text in values if text in content]
 
 
 def encodings(text: str) -> set[bytes]:

@@ -58,9 +58,9 @@ class Console:
         """The open alerts whose subject names a tenant."""
         return [alert for alert in self.run("alerts")["alerts"] if about in alert["subject"] and not alert["closed_at"]]
 
-    def request(self, tenant: str, reason: str, point: str | None = None, user: str = ASKS) -> str:
+    def request(self, tenant: str, reason: str, point: str | None = None, user: str = ASKS, kind: str | None = None) -> str:
         """Asks for a restore; returns the id of the request."""
-        which = ["--point", point] if point else []
+        which = (["--point", point] if point else []) + (["--kind", kind] if kind else [])
         return self.run("restore", "request", "--tenant", tenant, *which, "--reason", reason, user=user)["request"]
 
     def preview(self, request: str, user: str = ASKS) -> dict:
@@ -79,8 +79,8 @@ class Console:
         """Waits until a request is carried out; raises Refused unless it was proven."""
         return self.run("restore", "watch", request, user=user)
 
-    def restore(self, tenant: str, reason: str = "a test", point: str | None = None) -> dict:
+    def restore(self, tenant: str, reason: str = "a test", point: str | None = None, kind: str | None = None) -> dict:
         """The whole way of a restore: asked by one operator, previewed, approved by another, carried out."""
-        request = self.request(tenant, reason, point)
+        request = self.request(tenant, reason, point, kind=kind)
         self.approve(request, self.preview(request)["digest"])
         return self.watch(request)

@@ -5,9 +5,10 @@ use domain::{
     ErrorCode, ErrorReport, RequestId,
     alert::AlertClass,
     point::Kind,
-    request::{Outcome, RequestState, RestoreRequest},
+    request::{Outcome, Preview, RequestState, RestoreRequest},
 };
 use runtime::services::{Said, Services};
+use sources::configuration;
 
 use crate::work::Work;
 
@@ -42,7 +43,8 @@ pub(crate) async fn execute(services: &Services, id: RequestId) -> Result<&'stat
         rto_ms: services.ms_since(*started_at),
         rows: done.rows,
         undo_copy: done.undo_copy,
-        notes: done.notes,
+        // What settings were before is kept nowhere else.
+        notes: done.notes.into_iter().chain(put_back(preview)).collect(),
     };
     let said = said(&request, work.point.kind, &outcome);
     // Told before it is final: a delivery that finds the request ended tells nobody any more.
@@ -68,4 +70,9 @@ fn said(request: &RestoreRequest, kind: Kind, outcome: &Outcome) -> Said {
         meaning: kept + &notes,
         remedy: format!("let the tenant's users in again{drop}"),
     }
+}
+
+/// What was put back and what stood there before, in the words that were approved.
+fn put_back(preview: &Preview) -> impl Iterator<Item = String> {
+    preview.notes.iter().filter(|note| note.starts_with(configuration::PUT_BACK)).cloned()
 }

@@ -127,6 +127,56 @@ async fn settings_are_described_without_their_values() {
 
 #[tokio::test]
 #[ignore = "needs the local stack: python3 tests/local test"]
+async fn settings_are_put_right_without_a_value_ever_being_written() {
+    use aws_sdk_ssm::types::ParameterType;
+    const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[]}"#;
+    let (config, scope) = (admin().await, fresh());
+    let (ssm, sdk) = (aws_sdk_ssm::Client::new(&config), aws_sdk_secretsmanager::Client::new(&config));
+    let (clients, prefix, tags) =
+        (Clients::load().await, format!("{scope}/acme/"), [("owner".to_owned(), "acme".to_owned())].into());
+    let (secrets, parameters) = (clients.secrets(), clients.parameters());
+
+    // Scheduled for deletion: listed as such, and taken back with its value, once or twice.
+    let going = format!("{prefix}going");
+    sdk.create_secret().name(&going).secret_string(CANARY).send().await.unwrap();
+    sdk.delete_secret().secret_id(&going).recovery_window_in_days(7).send().await.unwrap();
+    let found = secrets.metadata(&prefix, []).await.unwrap();
+    assert!(found.len() == 1 && found[0].deleted_at.is_some() && found[0].policy.is_none(), "{found:?}");
+    secrets.take_back(&going).await.unwrap();
+    secrets.take_back(&going).await.unwrap();
+    assert_eq!(sdk.get_secret_value().secret_id(&going).send().await.unwrap().secret_string(), Some(CANARY));
+
+    // Gone: made again with all but a value; a second time says that it is there.
+    let gone = sources::configuration::Secret {
+        name: format!("{prefix}gone"),
+        description: Some("what it is for".into()),
+        tags: [("tier".to_owned(), "1".to_owned())].into(),
+        ..Default::default()
+    };
+    assert_eq!(secrets.create(&gone).await, Ok(Started::Now));
+    assert_eq!(secrets.create(&gone).await, Ok(Started::Before));
+    secrets.tag(&gone.name, &tags).await.unwrap();
+    secrets.set_policy(&gone.name, POLICY).await.unwrap();
+    let value = sdk.get_secret_value().secret_id(&gone.name).send().await;
+    assert!(value.is_err() || value.unwrap().secret_string().is_none(), "a value came from nowhere");
+    // The list is not needed for what is known by name, and what does not exist is left out.
+    let found = secrets.metadata(&format!("{prefix}none/"), [gone.name.clone(), format!("{prefix}never")]).await.unwrap();
+    assert_eq!(
+        (found.len(), found[0].description.as_deref(), found[0].policy.as_deref()),
+        (1, Some("what it is for"), Some(POLICY))
+    );
+    assert_eq!(found[0].tags, [("owner".to_owned(), "acme".to_owned()), ("tier".to_owned(), "1".to_owned())].into());
+
+    let name = format!("/{prefix}mail");
+    ssm.put_parameter().name(&name).value(CANARY).r#type(ParameterType::String).send().await.unwrap();
+    parameters.tag(&name, &tags).await.unwrap();
+    let found = parameters.metadata(&format!("/{prefix}")).await.unwrap();
+    assert_eq!((&found[0].tags, found[0].version), (&tags, 1), "written anew");
+    assert!(!format!("{found:?}").contains(CANARY), "a value left its service");
+}
+
+#[tokio::test]
+#[ignore = "needs the local stack: python3 tests/local test"]
 async fn a_secret_that_is_no_login_is_refused_without_being_quoted() {
     let (config, scope) = (admin().await, fresh());
     let sdk = aws_sdk_secretsmanager::Client::new(&config);
@@ -207,4 +257,39 @@ async fn a_digest_is_signed_by_a_p256_key_and_by_no_other() {
     }
     let nowhere = clients.signing(&arn.replace(&arn[arn.len() - 12..], "000000000000"));
     assert!(matches!(nowhere.public_key().await, Err(SigningError::Unusable { .. })), "a key that is not there");
+}
+
+#[tokio::test]
+#[ignore = "needs the local stack: python3 tests/local test"]
+async fn what_an_instance_lost_is_told_and_given_back() {
+    use aws::{Instance, Remedy, settings_lost};
+    use aws_sdk_rds::types::{ApplyMethod, Parameter};
+    let (config, name) = (admin().await, format!("hf-{}", fresh()));
+    let (rds, instances) = (aws_sdk_rds::Client::new(&config), Clients::load().await.instances());
+    let group = rds.create_db_parameter_group().db_parameter_group_name(&name).db_parameter_group_family("postgres15");
+    group.description("a test's").send().await.unwrap();
+    let parameter = Parameter::builder().parameter_name("work_mem").parameter_value("65536").apply_method(ApplyMethod::Immediate);
+    rds.modify_db_parameter_group().db_parameter_group_name(&name).parameters(parameter.build()).send().await.unwrap();
+    let made = rds.create_db_instance().db_instance_identifier(&name).engine("postgres").db_instance_class("db.t4g.micro");
+    let made = made.allocated_storage(20).master_username("master").master_user_password(CANARY).db_parameter_group_name(&name);
+    made.backup_retention_period(14).preferred_maintenance_window("sun:03:00-sun:04:00").send().await.unwrap();
+
+    // One that is being made has no port yet, and takes no change.
+    while instances.describe(&name).await.unwrap().status != "available" {
+        tokio::task::yield_now().await;
+    }
+    let recorded = instances.settings(&name).await.unwrap();
+    assert_eq!(recorded.parameters[&name], [("work_mem".to_owned(), "65536".to_owned())].into());
+    assert!(!format!("{recorded:?}").contains(CANARY), "a password is among the settings");
+    // As if it had come back with RDS's own choices.
+    let worse = rds.modify_db_instance().db_instance_identifier(&name).backup_retention_period(1).apply_immediately(true);
+    worse.preferred_maintenance_window("mon:05:00-mon:06:00").send().await.unwrap();
+
+    let found = Instance { settings: instances.settings(&name).await.unwrap(), ..instances.describe(&name).await.unwrap() };
+    let lost: Vec<_> = settings_lost(&recorded, &found.settings).into_iter().map(|lost| (lost.setting, lost.remedy)).collect();
+    let expected = [("backup_retention_days", Remedy::Modify), ("maintenance_window", Remedy::Modify)];
+    assert_eq!(lost, expected);
+    instances.reapply(&found, &recorded).await.unwrap();
+    assert_eq!(settings_lost(&recorded, &instances.settings(&name).await.unwrap()), []);
+    instances.delete(&name).await.unwrap();
 }

@@ -56,6 +56,19 @@ def kms_sign_conditions() -> None:
     iam_actions.request_tag_context = with_sign_keys
 
 
+@gap("iam-secret-policy-condition", "Policies: secretsmanager:BlockPublicPolicy is a condition key of PutResourcePolicy")
+def secret_policy_condition() -> None:
+    request_keys = iam_actions.request_tag_context
+
+    def with_block_key(service, action, body, parameters):
+        keys = request_keys(service, action, body, parameters)
+        if action == "secretsmanager:PutResourcePolicy" and (blocks := _request(body).get("BlockPublicPolicy")) is not None:
+            keys = {**keys, "secretsmanager:blockpublicpolicy": str(blocks).lower()}
+        return keys
+
+    iam_actions.request_tag_context = with_block_key
+
+
 @gap("iam-s3-missing-object", "GetObject: a missing key is NoSuchKey only to whoever may list with it as s3:prefix, else AccessDenied")
 def s3_missing_object() -> None:
     enforce = iam_evaluator.enforce

@@ -58,6 +58,21 @@ def sign_conditions(account):
     raw.sign(KeyId=key, Message=DIGEST, SigningAlgorithm="ECDSA_SHA_256")
 
 
+@probe("iam-secret-policy-condition")
+def secret_policy_condition(account):
+    secrets, name = account.user_with("secretsmanager", {
+        "Effect": "Allow", "Action": "secretsmanager:CreateSecret", "Resource": "*",
+    }, {
+        "Effect": "Allow", "Action": "secretsmanager:PutResourcePolicy", "Resource": "*",
+        "Condition": {"Bool": {"secretsmanager:BlockPublicPolicy": "true"}},
+    })
+    secrets.create_secret(Name=f"probe/{name}", SecretString="x")
+    policy = {"SecretId": f"probe/{name}", "ResourcePolicy": '{"Version":"2012-10-17","Statement":[]}'}
+    secrets.put_resource_policy(**policy, BlockPublicPolicy=True)
+    refused("AccessDeniedException", secrets.put_resource_policy, **policy, BlockPublicPolicy=False)
+    refused("AccessDeniedException", secrets.put_resource_policy, **policy)
+
+
 @probe("iam-s3-list-prefix", "Policies: s3:prefix of a listing is a condition key, and absent where none is given")
 def list_prefix(account):
     s3, _ = account.user_with("s3", {

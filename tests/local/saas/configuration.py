@@ -18,8 +18,8 @@ def put_database_secret(stack, database_id: str, username: str, password: str) -
     )
 
 
-def put_tenant(stack, tenant: Tenant) -> None:
-    """Writes one tenant's parameters and secrets."""
+def put_tenant(stack, tenant: Tenant, overwrite: bool = False) -> None:
+    """Writes one tenant's parameters, over those that are there if told to, and its secrets."""
     ssm, secrets, below = stack.client("ssm"), stack.client("secretsmanager"), f"platform/tenants/{tenant.id}/"
     parameters = (
         ("smtp/host", "String", f"smtp.{tenant.id}.example"),
@@ -28,7 +28,7 @@ def put_tenant(stack, tenant: Tenant) -> None:
         ("api-key", "SecureString", f"key-{tenant.secret_canary}"),
     )
     for name, kind, value in parameters:
-        ssm.put_parameter(Name=f"/{below}{name}", Type=kind, Value=value, Description=f"{name} of {tenant.id}")
+        ssm.put_parameter(Name=f"/{below}{name}", Type=kind, Value=value, Description=f"{name} of {tenant.id}", Overwrite=overwrite)
     for name in ("webhook", "payment-provider"):
         secrets.create_secret(
             Name=below + name, SecretString=json.dumps({"token": f"{name}-{tenant.secret_canary}"}),

@@ -13,7 +13,7 @@ pub enum Change {
         secret: String,
     },
     /// Makes a secret anew as recorded, without a value. Its policy is a change of its own.
-    Create(Secret),
+    Create(Box<Secret>),
     /// Gives a secret the recorded values of tags that it lacks or that are others.
     TagSecret {
         /// The secret.

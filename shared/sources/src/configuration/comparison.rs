@@ -83,6 +83,9 @@ impl Prefixes {
     }
 }
 
+/// How notes begin that say what is put back, and what stood there before.
+pub const PUT_BACK: &str = "put back: ";
+
 const PARAMETERS: &str = "parameters";
 const SECRETS: &str = "secrets";
 
@@ -157,7 +160,7 @@ impl Comparison {
             .surplus()
             .map(|(table, name)| format!("{} {name} is not in the recovery point; it stays", table.trim_end_matches('s')));
         let by_hand = all(|standing| &standing.by_hand).map(|note| format!("by hand: {note}"));
-        let put_back = all(|standing| &standing.put_back).map(|note| format!("put back: {note}"));
+        let put_back = all(|standing| &standing.put_back).map(|note| format!("{PUT_BACK}{note}"));
         let stays = all(|standing| &standing.stays).cloned().chain(surplus).map(|note| format!("stays: {note}"));
         by_hand.chain(put_back).chain(stays).collect()
     }

@@ -17,7 +17,7 @@ use vault::{PointReader, StreamSink, StreamSummary};
 use crate::{error::SourceError, json_lines};
 
 pub use change::Change;
-pub use comparison::{Comparison, Prefixes, SettingsError, compare};
+pub use comparison::{Comparison, PUT_BACK, Prefixes, SettingsError, compare};
 
 /// The stream of settings in a recovery point.
 pub const STREAM: &str = "configuration";

@@ -93,7 +93,7 @@ impl Standing {
         let key = then.key_id.as_ref().map(|key| format!(" under key {key}")).unwrap_or_default();
         self.put_back.push(format!("secret {name} is missing; it is made again{key}, without a value"));
         self.by_hand.push(reissue(then));
-        self.changes.push(Change::Create(then.clone()));
+        self.changes.push(Change::Create(Box::new(then.clone())));
         self.policy(then, None);
     }
 
