@@ -62,7 +62,7 @@ pub(crate) fn last_key(header: &StreamHeader, lines: &[u8]) -> Option<Vec<String
 }
 
 /// A field of `COPY` text as the value's own text; none for a null.
-fn unescape(field: &[u8]) -> Option<String> {
+pub(crate) fn unescape(field: &[u8]) -> Option<String> {
     if field == b"\\N" {
         return None;
     }
