@@ -11,5 +11,6 @@ mod error;
 mod json_lines;
 pub mod media;
 pub mod postgres;
+pub mod references;
 
 pub use error::{PgFailure, Phase, Place, SourceError};

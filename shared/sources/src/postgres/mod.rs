@@ -38,6 +38,7 @@ mod unrestorable;
 mod view;
 
 pub use compare::{Comparison, compare};
+pub(crate) use copy_out::unescape;
 pub use digest::{LiveDigest, digest};
 pub use endpoint::{Endpoint, Password};
 pub use export::{Exported, Paused, export, export_for};
