@@ -113,7 +113,7 @@ mod tests {
             created_at: Timestamp::UNIX_EPOCH,
         };
         let scheduled_time = Timestamp::from_second(1_000).unwrap();
-        Item { tenant, kind, rule: "daily".into(), scheduled_time, full: false, read_from: ReadFrom::Primary }
+        Item { tenant, kind, rule: "daily".into(), scheduled_time, full: false, read_from: ReadFrom::Primary, quiet: None }
     }
 
     fn pool(schema: &str) -> Layout {

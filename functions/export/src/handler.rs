@@ -7,7 +7,7 @@ use domain::{
     ErrorCode, ErrorReport, TenantId,
     alert::AlertClass,
     caps,
-    plan::{Plan, RuleKind},
+    plan::{Plan, ReadFrom, RuleKind},
     slot::Slot,
 };
 use futures::StreamExt;
@@ -22,8 +22,10 @@ use sources::postgres::Sweep;
 
 use crate::{
     arrange::{Work, arrange},
+    clones,
     item::{Item, Made},
     plan_items::{self, Set},
+    quiet,
     sweeps::run_sweep,
 };
 
@@ -42,6 +44,7 @@ struct ManualRun {
 pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invocation) -> Result<Value, ErrorReport> {
     let plan = services.plan().await?;
     let (sets, manual) = match event {
+        Event::Tick { rule, .. } if rule == quiet::FOLLOW => return clones::follow(services, &plan, invocation).await,
         Event::Tick { rule, scheduled_time } => {
             let rule = plan.rule(&rule).filter(|found| found.kind == RuleKind::Export).ok_or_else(|| {
                 let message =
@@ -49,7 +52,11 @@ pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invoc
                 ErrorReport::new(ErrorCode::UnknownRule, message)
             })?;
             let register = services.register(&plan).await?;
-            (plan_items::due(&plan, rule, &register.tenants, scheduled_time), false)
+            let due = plan_items::due(&plan, rule, &register.tenants, scheduled_time);
+            if rule.read_from == ReadFrom::Clone {
+                return Box::pin(clones::run(services, &plan, rule, scheduled_time, due, invocation)).await;
+            }
+            (due, false)
         }
         Event::Item(item) => {
             let run: ManualRun = Event::item(item)?;
@@ -64,12 +71,22 @@ pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invoc
         other => return Err(other.refused("export", "a tick or an item").into()),
     };
     let total = sets.iter().map(Vec::len).sum();
-    let results: Vec<Vec<Done>> = futures::stream::iter(arrange(&services.catalog, sets).await?)
-        .map(|work| run_work(services, &plan, work, invocation))
+    report(total, run_sets(services, &plan, sets, invocation).await?, manual)
+}
+
+/// Runs sets, pooled ones in sweeps, a few at once.
+pub(crate) async fn run_sets(
+    services: &Services,
+    plan: &Plan,
+    sets: Vec<Set>,
+    invocation: &Invocation,
+) -> Result<Vec<Done>, ErrorReport> {
+    let done: Vec<Vec<Done>> = futures::stream::iter(arrange(&services.catalog, sets).await?)
+        .map(|work| run_work(services, plan, work, invocation))
         .buffer_unordered(caps::EXPORTS_AT_ONCE)
         .collect()
         .await;
-    report(total, results.concat(), manual)
+    Ok(done.concat())
 }
 
 async fn run_work(services: &Services, plan: &Plan, work: Work, invocation: &Invocation) -> Vec<Done> {
@@ -131,7 +148,7 @@ async fn tell(services: &Services, plan: &Plan, item: &Item, result: &Result<Mad
 }
 
 /// Tells the caller what was made, and what a retry could still mend.
-fn report(total: usize, results: Vec<Done>, manual: bool) -> Result<Value, ErrorReport> {
+pub(crate) fn report(total: usize, results: Vec<Done>, manual: bool) -> Result<Value, ErrorReport> {
     let mut made = Vec::new();
     let mut already = 0;
     let mut failed: Vec<(Item, ErrorReport)> = Vec::new();

@@ -25,7 +25,7 @@ use sources::{
 use tracing::Instrument;
 use vault::{Parent, PointWriter, Progress, Written};
 
-use crate::source;
+use crate::{quiet::Quiet, source};
 
 /// What an invocation keeps back to record what it did.
 const RESERVE: Duration = Duration::from_millis(caps::DEADLINE_RESERVE_MS);
@@ -43,6 +43,8 @@ pub(crate) struct Item {
     pub(crate) full: bool,
     /// Which copy of the database is read.
     pub(crate) read_from: ReadFrom,
+    /// The clone, if that is what is read.
+    pub(crate) quiet: Option<Quiet>,
 }
 
 /// What became of an item.
@@ -113,6 +115,16 @@ impl Item {
         }
     }
 
+    /// The slot that it fills.
+    pub(crate) fn slot(&self) -> Slot {
+        Slot {
+            rule: self.rule.clone(),
+            scheduled_time: self.scheduled_time,
+            subject: Subject::Tenant(self.tenant.id.clone()),
+            kind: self.kind,
+        }
+    }
+
     /// One run. Also says whether it had something to go on from.
     async fn attempt(
         &self,
@@ -121,13 +133,7 @@ impl Item {
         deadline: &Deadline,
         sweep: Option<&mut Sweep<'_>>,
     ) -> Result<(bool, Result<Made, ErrorReport>), ErrorReport> {
-        let slot = Slot {
-            rule: self.rule.clone(),
-            scheduled_time: self.scheduled_time,
-            subject: Subject::Tenant(self.tenant.id.clone()),
-            kind: self.kind,
-        };
-        let held = match services.catalog.take_slot(&slot, services.fresh.run_id(), services.clock.now()).await? {
+        let held = match services.catalog.take_slot(&self.slot(), services.fresh.run_id(), services.clock.now()).await? {
             Taken::Held(held) => held,
             Taken::Done(_) => return Ok((false, Ok(Made::Already))),
         };
@@ -196,7 +202,7 @@ impl Item {
             (Kind::Database, None) => {
                 let earlier = earlier(services, held, vault_tenant, parent).await?;
                 let turn = Turn { until: &|| time.is_up(), earlier: earlier.as_ref() };
-                let endpoint = source::endpoint(services, plan, &self.tenant, self.read_from).await?;
+                let endpoint = source::endpoint(services, plan, self).await?;
                 let scope = scope(plan, &self.tenant)?;
                 let exported = postgres::export_for(&endpoint, &services.tools(), &scope, &writer, turn).await;
                 match exported.map_err(|error| located(plan, self, error.into()))? {
@@ -215,6 +221,11 @@ impl Item {
                 let message = "snapshots are made by the snapshot function, not by export".to_owned();
                 return Err(ErrorReport::new(ErrorCode::MalformedEvent, message));
             }
+        };
+        // A clone's own clock says when it was read, not of when its data is.
+        let read = match (&self.quiet, self.kind) {
+            (Some(quiet), Kind::Database) => Some(ReadSpan { from: quiet.as_of, until: quiet.as_of }),
+            _ => read,
         };
         facts[REGISTER_FACT] = json!(self.tenant);
         writer.behind(services.newest_place(&self.tenant.id, vault_tenant).await?);
@@ -335,10 +346,7 @@ fn out_of_time(budget: Duration) -> ErrorReport {
 /// Adds to a database's error what a person has to look at: the instance and the secret, which a host name does not tell.
 pub(crate) fn located(plan: &Plan, item: &Item, report: ErrorReport) -> ErrorReport {
     let Some(database) = plan.database(&item.tenant.database_id) else { return report };
-    let instance = match (item.read_from, &database.replica) {
-        (ReadFrom::Replica, Some(replica)) => replica,
-        _ => &database.instance,
-    };
+    let instance = source::instance(item, database).unwrap_or(&database.instance);
     let message = format!("instance {instance}, login in secret {}: {}", database.secret, report.message);
     ErrorReport::new(report.code, message)
 }

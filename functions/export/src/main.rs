@@ -1,9 +1,11 @@
 //! The `export` function's process: it makes the services once and hands every event to the handler.
 
 mod arrange;
+mod clones;
 mod handler;
 mod item;
 mod plan_items;
+mod quiet;
 mod source;
 mod sweeps;
 

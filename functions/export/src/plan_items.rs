@@ -26,8 +26,15 @@ pub(crate) fn due(plan: &Plan, rule: &Rule, tenants: &[Tenant], scheduled_time: 
 
 /// The set of one tenant, read from the primary.
 pub(crate) fn of_tenant(plan: &Plan, tenant: &Tenant, rule: &str, scheduled_time: Timestamp, full: bool) -> Set {
-    let item =
-        |kind| Item { tenant: tenant.clone(), kind, rule: rule.to_owned(), scheduled_time, full, read_from: ReadFrom::Primary };
+    let item = |kind| Item {
+        tenant: tenant.clone(),
+        kind,
+        rule: rule.to_owned(),
+        scheduled_time,
+        full,
+        read_from: ReadFrom::Primary,
+        quiet: None,
+    };
     rpo::tenant_kinds(plan, tenant).into_iter().map(item).collect()
 }
 

@@ -195,7 +195,9 @@ mod tests {
     fn a_name_that_no_rule_wants_is_nobodys() {
         let plan = plan();
         let other = purpose(&plan, "hourly", "pool").name_begins("main");
-        for name in [other.as_str(), "holdfast-export-", "holdfast-export-20261123t031500-0123456789ab-287069b31ef2", "platform-pool"] {
+        for name in
+            [other.as_str(), "holdfast-export-", "holdfast-export-20261123t031500-0123456789ab-287069b31ef2", "platform-pool"]
+        {
             assert_eq!(Purpose::of(name, &plan, "main"), None, "{name}");
         }
     }

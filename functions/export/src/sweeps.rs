@@ -34,7 +34,7 @@ async fn open(services: &Services, plan: &Plan, sets: &[Set]) -> Result<Pool, Er
     let first = first.ok_or_else(|| ErrorReport::new(ErrorCode::MalformedEvent, "a sweep of nothing"))?;
     let scopes: Result<Vec<_>, _> =
         sets.iter().filter_map(|set| set.first()).map(|item| runtime::services::scope(plan, &item.tenant)).collect();
-    let endpoint = source::endpoint(services, plan, &first.tenant, first.read_from).await?;
+    let endpoint = source::endpoint(services, plan, first).await?;
     Pool::open(&endpoint, &scopes?).await.map_err(|error| located(plan, first, error.into()))
 }
 

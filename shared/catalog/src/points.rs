@@ -93,9 +93,8 @@ impl Catalog {
     /// # Errors
     /// [`TableError::Conflict`] if two runs take it at the same moment: exactly one of them gets it.
     pub async fn take_slot(&self, slot: &Slot, run: RunId, now: Timestamp) -> Result<Taken, PointError> {
-        let fresh = RecoveryPoint::begin(slot, run, now);
-        let Some(found) = self.get::<RecoveryPoint>(&fresh.key()).await? else {
-            return Ok(Taken::Held(self.create(fresh).await?));
+        let Some(found) = self.slot(slot).await? else {
+            return Ok(Taken::Held(self.create(RecoveryPoint::begin(slot, run, now)).await?));
         };
         match found.value.state {
             State::Running | State::Failed { .. } => {
@@ -104,6 +103,14 @@ impl Catalog {
             }
             State::Available { .. } | State::Expired { .. } => Ok(Taken::Done(found.value)),
         }
+    }
+
+    /// The record of a slot, if any run ever took it.
+    ///
+    /// # Errors
+    /// If the table fails.
+    pub async fn slot(&self, slot: &Slot) -> Result<Option<Versioned<RecoveryPoint>>, TableError> {
+        self.get(&point_key(&slot.subject, slot.kind, slot.scheduled_time, slot.recovery_point_id())).await
     }
 
     /// Publishes what a run made: the one write that turns durable bytes into a recovery point.

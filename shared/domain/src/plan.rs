@@ -238,12 +238,6 @@ impl Plan {
             if !rules.insert(&rule.id) {
                 return Err(format!("rule `{}` is named twice", rule.id));
             }
-            if rule.read_from == ReadFrom::Clone {
-                return Err(format!(
-                    "rule `{}` reads from a clone, which this version does not make: say `replica` or `primary` in `read_from`",
-                    rule.id
-                ));
-            }
             if rule.read_from == ReadFrom::Replica
                 && let Some(database) = self.databases.iter().find(|database| database.replica.is_none())
             {
@@ -399,7 +393,6 @@ mod tests {
             "does not exist in Europe/Berlin on 2024-03-31",
         );
         check(|plan| plan["rules"][0]["read_from"] = json!("replica"), "database `central` names none");
-        check(|plan| plan["rules"][0]["read_from"] = json!("clone"), "does not make");
         check(|plan| plan["media"]["references"] = json!([{ "table": "documents", "column": "" }]), "both are needed");
         check(|plan| plan["media"]["prefix"] = json!("tenants/{tenant}"), "keep tenants apart");
         check(|plan| plan["surprise"] = json!(1), "surprise");

@@ -129,7 +129,9 @@ pub(crate) fn differences(expected: &[InventoryEntry], found: &[InventoryEntry])
                 let owner = |entry: &InventoryEntry| entry.owner.clone().unwrap_or_default();
                 lines.push(format!("{name} is owned by {} instead of {}", owner(other), owner(entry)));
             }
-            Some(other) if (&other.grants, &other.passed_on) != (&entry.grants, &entry.passed_on) => lines.push(format!("{name} has other grants")),
+            Some(other) if (&other.grants, &other.passed_on) != (&entry.grants, &entry.passed_on) => {
+                lines.push(format!("{name} has other grants"))
+            }
             Some(_) => {}
         }
     }

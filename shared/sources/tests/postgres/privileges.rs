@@ -61,7 +61,11 @@ async fn privileges_come_back_whoever_gave_them_and_whoever_gave_them_up() {
         let outcome = world.restore(&point).await.unwrap();
         assert_eq!(outcome.notes, Vec::<String>::new());
         let after = world.cluster.dump(&database, schema);
-        let differing: Vec<_> = before.iter().filter(|line| !after.contains(line)).chain(after.iter().filter(|line| !before.contains(line))).collect();
+        let differing: Vec<_> = before
+            .iter()
+            .filter(|line| !after.contains(line))
+            .chain(after.iter().filter(|line| !before.contains(line)))
+            .collect();
         assert!(before == after, "{tenant}: {differing:#?}");
         assert!(prove(&world.cluster.master(), &world.scope, &point).await.unwrap().notes.is_empty());
     }

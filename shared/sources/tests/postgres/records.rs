@@ -1,6 +1,6 @@
 //! Records of configuration, through a vault and back.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use domain::{RecoveryPointId, RunId, VaultTenantId};
 use sources::configuration::{self, Parameter, Secret, Setting};

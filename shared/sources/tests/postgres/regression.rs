@@ -11,7 +11,10 @@ use std::{
 use domain::{ErrorCode, ErrorReport, tenant::Layout};
 use sources::postgres::restore::prove;
 
-use crate::{cluster::{Cluster, beside_the_tests}, world::World};
+use crate::{
+    cluster::{Cluster, beside_the_tests},
+    world::World,
+};
 
 const DATABASE: &str = "regression";
 /// A superuser while it runs the scripts, an ordinary role afterwards.
@@ -63,7 +66,8 @@ async fn the_regression_database_comes_back_with_no_difference() {
         println!("dropped: {count} × {kind}");
     }
 
-    let forced = ErrorReport::from(world.try_export(&world.scope).await.err().expect("a table shows its owner only some of its rows"));
+    let forced =
+        ErrorReport::from(world.try_export(&world.scope).await.err().expect("a table shows its owner only some of its rows"));
     assert!(forced.message.contains("row-level security policy for table \"rls_tbl_force\""), "{forced}");
     cluster.sql(DATABASE, "ALTER TABLE regress_rls_schema.rls_tbl_force NO FORCE ROW LEVEL SECURITY");
 
@@ -154,7 +158,11 @@ fn drop_superusers_own(cluster: &Cluster) -> Vec<(String, String)> {
         GROUP BY kind ORDER BY kind";
     let count = || -> Vec<(String, i64)> {
         let counted = cluster.sql(DATABASE, counts);
-        counted.lines().filter_map(|line| line.split_once('=')).map(|(kind, count)| (kind.to_owned(), count.parse().unwrap())).collect()
+        counted
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(kind, count)| (kind.to_owned(), count.parse().unwrap()))
+            .collect()
     };
     let before = count();
     for (catalog, condition) in SUPERUSERS_OWN {

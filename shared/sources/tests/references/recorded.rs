@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use domain::{RecoveryPointId, RunId, VaultTenantId};
+use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sources::{
+    SourceError,
     media::{self, ObjectVersion},
     postgres::DatabaseFacts,
 };
@@ -112,7 +114,7 @@ async fn objects(vault: &Vault, case: &Case) -> PointReader {
     }
     let (tenant, point) = (VaultTenantId::from_uuid(Uuid::from_u128(1)), RecoveryPointId::from_uuid(Uuid::from_u128(4)));
     let writer = vault.begin(tenant, point, RunId::from_uuid(Uuid::from_u128(5)), None).await.unwrap();
-    media::write(versions, &writer).await.unwrap();
+    media::write(stream::iter(versions).map(Ok::<_, SourceError>), &writer).await.unwrap();
     let written = writer.finish(serde_json::Value::Null, Timestamp::UNIX_EPOCH).await.unwrap();
     vault.open(tenant, point, &written.point).await.unwrap()
 }
