@@ -119,13 +119,14 @@ fn shown(point: &RecoveryPoint) -> Value {
     match &point.state {
         domain::point::State::Failed { code, message, .. } => shown["error"] = json!({ "code": code, "message": message }),
         domain::point::State::Available {
-            content: Content::Export { rows, plaintext_bytes, stored_bytes, parent, .. }, ..
+            content: Content::Export { rows, plaintext_bytes, stored_bytes, parent, read, .. }, ..
         } => {
             shown["full"] = json!(parent.is_none());
             shown["parent"] = json!(parent);
             shown["rows"] = json!(rows);
             shown["plaintext_bytes"] = json!(plaintext_bytes);
             shown["stored_bytes"] = json!(stored_bytes);
+            shown["read"] = json!(read);
         }
         domain::point::State::Available { content: Content::Snapshot { identifier, settings, .. }, .. } => {
             shown["snapshot"] = json!(identifier);
