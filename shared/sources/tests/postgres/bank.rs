@@ -31,7 +31,8 @@ const BANK: &str = "SET ROLE app_owner; CREATE SCHEMA ledger; SET search_path = 
 /// Moves random amounts between two current accounts and a savings account of one tenant, until told to stop.
 ///
 /// Rows are changed in the order of table and key, so that clients wait for one another and never in a circle. The sequence counts what
-/// was committed: it is drawn from right before the commit, and may be ahead by one for each client.
+/// was committed: it is drawn from right before the commit, and may be ahead by one for each client. The pause after it leaves the
+/// exports their share of the processors.
 fn transfers(tenant: &str) -> String {
     let account = "CASE WHEN random() < 0.5 THEN 0 ELSE 4350 END + 2 * ceil(random() * 25)::int";
     let shift = i32::from(tenant == "other");
@@ -41,7 +42,7 @@ fn transfers(tenant: &str) -> String {
             UPDATE ledger.current SET amount = amount - 2 * n WHERE id = least(a, b);
             UPDATE ledger.current SET amount = amount + n WHERE id = greatest(a, b);
             UPDATE ledger.savings SET amount = amount + n WHERE id = c;
-            PERFORM nextval('ledger.transfers'); COMMIT;
+            PERFORM nextval('ledger.transfers'); COMMIT; PERFORM pg_sleep(0.002);
         END LOOP; END$$"
     )
 }
@@ -99,9 +100,9 @@ async fn every_export_conserves_what_is_moved_while_it_reads() {
     open_bank(cluster, "bank_run");
     let (database, schema) = (|| "bank_run".to_owned(), || "ledger".to_owned());
     let worlds = [
-        ("database", 30, 2 * TOTAL, Layout::Database { database: database() }),
-        ("schema", 30, 2 * TOTAL, Layout::Schema { database: database(), schema: schema() }),
-        ("pool", 140, TOTAL, Layout::Pool { database: database(), schema: schema(), tenant_column: "tenant_id".into() }),
+        ("database", 40, 2 * TOTAL, Layout::Database { database: database() }),
+        ("schema", 40, 2 * TOTAL, Layout::Schema { database: database(), schema: schema() }),
+        ("pool", 120, TOTAL, Layout::Pool { database: database(), schema: schema(), tenant_column: "tenant_id".into() }),
     ]
     .map(|(name, exports, total, layout)| (name, exports, total, World::new("acme", layout)));
     let clients = ["acme", "other"].map(|tenant| std::thread::spawn(move || cluster.sql("bank_run", &transfers(tenant))));
