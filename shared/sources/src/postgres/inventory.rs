@@ -73,10 +73,10 @@ pub(crate) async fn read(session: &Session, scope: &Scope) -> Result<Vec<Invento
         .collect();
     let sql = format!(
         "SELECT i.type AS kind, i.identity, n.nspname AS schema, CASE WHEN o.owner IS NOT NULL THEN pg_get_userbyid(o.owner) END AS owner,
-            (SELECT json_agg(g.text ORDER BY g.text) FROM (
+            CASE WHEN o.acl IS NOT NULL THEN (SELECT coalesce(json_agg(g.text ORDER BY g.text), '[]') FROM (
                 SELECT CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee) ELSE '' END || ':' || a.privilege_type
                     || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END COLLATE \"C\" AS text
-                FROM aclexplode(o.acl) a) g) AS grants,
+                FROM aclexplode(o.acl) a) g) END AS grants,
             (SELECT coalesce(json_agg(json_build_object('grantor', g.grantor, 'grant', g.text) ORDER BY g.grantor, g.text), '[]') FROM (
                 SELECT pg_get_userbyid(a.grantor)::text COLLATE \"C\" AS grantor,
                     CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee) ELSE '' END || ':' || a.privilege_type

@@ -16,4 +16,5 @@ mod regression;
 mod restore;
 mod slices;
 mod turns;
+mod unrestorable;
 mod world;

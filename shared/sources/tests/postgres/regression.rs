@@ -45,6 +45,72 @@ const SUPERUSERS_OWN: &[(&str, &str)] = &[
     ("pg_proc", "EXISTS (SELECT FROM pg_aggregate WHERE aggfnoid = o.oid AND aggtranstype = 'internal'::regtype)"),
 ];
 
+/// A difference between the dumps before and after, with its reason; `docs/fidelity.md` says more.
+struct Named {
+    why: &'static str,
+    /// How the entry's name begins.
+    begins: &'static str,
+    /// What its first line holds.
+    holds: &'static [&'static str],
+    /// How many entries differ so, missing and surplus ones together.
+    entries: usize,
+    /// Whether `pg_restore` as a superuser makes the same difference.
+    is_dumps_own: bool,
+}
+
+/// Every difference there is.
+const NAMED: &[Named] = &[
+    Named {
+        why: "publications are left out and named in the recovery point",
+        begins: "Name: dump_pub_",
+        holds: &["Type: PUBLICATION"],
+        entries: 15,
+        is_dumps_own: false,
+    },
+    Named {
+        why: "foreign-data wrappers and servers are left out and named in the recovery point",
+        begins: "Name: useless",
+        holds: &["Type: FOREIGN DATA WRAPPER", "Type: SERVER"],
+        entries: 2,
+        is_dumps_own: false,
+    },
+    Named {
+        why: "privileges on the server's own objects are left out and named in the recovery point",
+        begins: "Name: ",
+        holds: &["Type: ACL; Schema: pg_catalog"],
+        entries: 4,
+        is_dumps_own: false,
+    },
+    Named {
+        why: "rows of unlogged tables are left out and named in the recovery point",
+        begins: "Data for Name: ",
+        holds: &["Data for Name: spgist_unlogged_tbl;"],
+        entries: 2,
+        is_dumps_own: false,
+    },
+    Named {
+        why: "a child's columns come after its parents', as pg_dump writes them: the definition",
+        begins: "Name: ",
+        holds: &["Name: gtestxx_4; Type: TABLE;", "Name: test_type_diff2_c1; Type: TABLE;", "Name: test_type_diff2_c2; Type: TABLE;"],
+        entries: 6,
+        is_dumps_own: true,
+    },
+    Named {
+        why: "a child's columns come after its parents', as pg_dump writes them: the rows",
+        begins: "Data for Name: ",
+        holds: &["b_star;", "c_star;", "d_star;", "e_star;", "f_star;", "renamecolumnanother;", "renamecolumnchild;", "test_type_diff2_c1;", "test_type_diff2_c2;", "test_type_diff_c;"],
+        entries: 20,
+        is_dumps_own: true,
+    },
+];
+
+impl Named {
+    fn is_it(&self, difference: &str) -> bool {
+        let title = difference[2..].lines().next().unwrap_or_default();
+        title.starts_with(self.begins) && self.holds.iter().any(|text| title.contains(text))
+    }
+}
+
 #[tokio::test]
 async fn the_regression_database_comes_back_with_no_difference() {
     let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start()));
@@ -68,6 +134,7 @@ async fn the_regression_database_comes_back_with_no_difference() {
     cluster.sql(DATABASE, "ALTER TABLE regress_rls_schema.rls_tbl_force NO FORCE ROW LEVEL SECURITY");
 
     let before = dump(cluster);
+    let peer = peer(cluster);
     let (point, facts) = world.try_export(&world.scope).await.unwrap();
     let left_out: Vec<_> = facts.left_out.iter().map(|left| format!("{} {}: {}", left.kind, left.name, left.reason)).collect();
     println!("left out: {left_out:#?}");
@@ -75,8 +142,16 @@ async fn the_regression_database_comes_back_with_no_difference() {
     cluster.sql("postgres", "DROP DATABASE regression");
     let outcome = world.restore(&point).await.unwrap();
     assert!(outcome.rows >= ROWS_MIN, "{outcome:?}");
-    let differences = differences(&before, &dump(cluster));
-    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+    let after = dump(cluster);
+    let unexplained: Vec<_> = differences(&before, &after).into_iter().filter(|entry| NAMED.iter().all(|named| !named.is_it(entry))).collect();
+    assert!(unexplained.is_empty(), "{} differences:\n{}", unexplained.len(), unexplained.join("\n"));
+    for named in NAMED {
+        let found = differences(&before, &after).iter().filter(|entry| named.is_it(entry)).count();
+        assert_eq!(found, named.entries, "{}: the number of differing entries", named.why);
+    }
+    // What pg_dump and pg_restore themselves change, by a superuser and without Holdfast, is not Holdfast's.
+    let unalike: Vec<_> = differences(&peer, &after).into_iter().filter(|entry| NAMED.iter().all(|named| named.is_dumps_own || !named.is_it(entry))).collect();
+    assert!(unalike.is_empty(), "not as pg_restore makes it:\n{}", unalike.join("\n"));
     let proof = prove(&cluster.master(), &world.scope, &point).await.unwrap();
     assert_eq!(proof.notes, Vec::<String>::new());
     assert!(!world.restore(&point).await.unwrap().changed);
@@ -172,10 +247,28 @@ fn drop_superusers_own(cluster: &Cluster) -> Vec<(String, String)> {
     before.into_iter().map(|(kind, count)| (format!("{kind} (of {count})"), (count - left(&kind)).to_string())).collect()
 }
 
+/// The dump of a copy that `pg_dump` and `pg_restore` made as a superuser.
+fn peer(cluster: &Cluster) -> Vec<String> {
+    cluster.sql("postgres", &format!("ALTER ROLE {OWNER} SUPERUSER"));
+    cluster.sql("postgres", "CREATE DATABASE regression_peer TEMPLATE template0");
+    let mut dumping = cluster.client("pg_dump", "admin", DATABASE).arg("-Fc").stdout(Stdio::piped()).spawn().unwrap();
+    let archive = dumping.stdout.take().unwrap();
+    let restored = cluster.client("pg_restore", "admin", "regression_peer").stdin(archive).output().unwrap();
+    assert!(dumping.wait().unwrap().success() && restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    let dump = dump_of(cluster, "regression_peer");
+    cluster.sql("postgres", "DROP DATABASE regression_peer");
+    cluster.sql("postgres", &format!("ALTER ROLE {OWNER} NOSUPERUSER"));
+    dump
+}
+
+fn dump(cluster: &Cluster) -> Vec<String> {
+    dump_of(cluster, DATABASE)
+}
+
 /// Everything `pg_dump` says, entry by entry in an order of its own. The rows of a table are sorted: their order is nothing that a
 /// dump promises.
-fn dump(cluster: &Cluster) -> Vec<String> {
-    let output = cluster.client("pg_dump", "admin", DATABASE).output().unwrap();
+fn dump_of(cluster: &Cluster, database: &str) -> Vec<String> {
+    let output = cluster.client("pg_dump", "admin", database).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     let mut entries: Vec<_> = text.split("\n--\n-- ").map(|entry| normalised(entry)).collect();
