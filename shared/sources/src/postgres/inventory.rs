@@ -52,7 +52,8 @@ const KINDS: &[(&str, &str, &str, &str, &str)] = &[
     ("pg_rewrite", "(SELECT relnamespace FROM pg_class WHERE oid = o.ev_class)", "NULL::oid", "NULL::aclitem[]", "o.rulename <> '_RETURN'"),
     ("pg_statistic_ext", "o.stxnamespace", "o.stxowner", "NULL::aclitem[]", "true"),
     ("pg_collation", "o.collnamespace", "o.collowner", "NULL::aclitem[]", "true"),
-    ("pg_operator", "o.oprnamespace", "o.oprowner", "NULL::aclitem[]", "true"),
+    // One without a function is only spoken of by another, which brings it along.
+    ("pg_operator", "o.oprnamespace", "o.oprowner", "NULL::aclitem[]", "o.oprcode <> 0"),
     ("pg_conversion", "o.connamespace", "o.conowner", "NULL::aclitem[]", "true"),
     ("pg_ts_config", "o.cfgnamespace", "o.cfgowner", "NULL::aclitem[]", "true"),
     ("pg_ts_dict", "o.dictnamespace", "o.dictowner", "NULL::aclitem[]", "true"),
@@ -129,7 +130,9 @@ pub(crate) fn differences(expected: &[InventoryEntry], found: &[InventoryEntry])
                 let owner = |entry: &InventoryEntry| entry.owner.clone().unwrap_or_default();
                 lines.push(format!("{name} is owned by {} instead of {}", owner(other), owner(entry)));
             }
-            Some(other) if (&other.grants, &other.passed_on) != (&entry.grants, &entry.passed_on) => lines.push(format!("{name} has other grants")),
+            Some(other) if (&other.grants, &other.passed_on) != (&entry.grants, &entry.passed_on) => {
+                lines.push(format!("{name} has other grants"))
+            }
             Some(_) => {}
         }
     }

@@ -51,12 +51,7 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
     ("pg_ts_template", "o.tmplnamespace", "true", "it is made of functions in C"),
     ("pg_am", "NULL::oid", "true", "it is made of functions in C"),
     ("pg_language", "NULL::oid", "true", "it is no member of an extension"),
-    (
-        "pg_cast",
-        "NULL::oid",
-        "o.castmethod = 'b'",
-        "it takes one type's bytes for another's",
-    ),
+    ("pg_cast", "NULL::oid", "o.castmethod = 'b'", "it takes one type's bytes for another's"),
     (
         "pg_cast",
         "NULL::oid",
@@ -100,7 +95,8 @@ pub(crate) async fn refuse(session: &Session, scope: &Scope) -> Result<(), Sourc
         return Ok(());
     }
     let what = format!("it holds what only a superuser can make, which a restore never is: {}", summary(&found));
-    let remedy = "drop it, with what depends on it, or make it a member of an extension, or protect this database by snapshots only";
+    let remedy =
+        "drop it, with what depends on it, or make it a member of an extension, or protect this database by snapshots only";
     Err(SourceError::refused(session.place(), what, remedy))
 }
 

@@ -6,6 +6,7 @@ mod cluster;
 mod export;
 mod fixture;
 mod lock;
+mod lost;
 mod parallel;
 mod pool;
 mod privileges;

@@ -53,7 +53,9 @@ async fn privileges_come_back_whoever_gave_them_and_whoever_gave_them_up() {
         if schema.is_none() {
             world.cluster.sql(&database, OF_THE_DATABASE);
         }
-        let acl = format!("SELECT pg_get_userbyid(datdba), (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(datacl) a) FROM pg_database WHERE datname = '{database}'");
+        let acl = format!(
+            "SELECT pg_get_userbyid(datdba), (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(datacl) a) FROM pg_database WHERE datname = '{database}'"
+        );
         let of_database = world.cluster.sql("postgres", &acl);
         let before = world.cluster.dump(&database, schema);
         let point = world.open(&world.export().await).await;
@@ -64,7 +66,11 @@ async fn privileges_come_back_whoever_gave_them_and_whoever_gave_them_up() {
         let outcome = world.restore(&point).await.unwrap();
         assert_eq!(outcome.notes, Vec::<String>::new());
         let after = world.cluster.dump(&database, schema);
-        let differing: Vec<_> = before.iter().filter(|line| !after.contains(line)).chain(after.iter().filter(|line| !before.contains(line))).collect();
+        let differing: Vec<_> = before
+            .iter()
+            .filter(|line| !after.contains(line))
+            .chain(after.iter().filter(|line| !before.contains(line)))
+            .collect();
         assert!(before == after, "{tenant}: {differing:#?}");
         assert_eq!(world.cluster.sql("postgres", &acl), of_database);
         assert!(prove(&world.cluster.master(), &world.scope, &point).await.unwrap().notes.is_empty());

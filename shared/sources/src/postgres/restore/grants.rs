@@ -52,7 +52,9 @@ pub(super) async fn set(job: &Job<'_>, session: &Session) -> Result<Vec<String>,
 
 /// Sets the grants of one object. Those that were passed on come last, and among them those that others rest on first.
 async fn set_one(session: &Session, entry: &InventoryEntry) -> Result<Option<String>, SourceError> {
-    let Some(subject) = Subject::of(entry) else { return Ok(Some(format!("the privileges of {} {} are not known how to set", entry.kind, entry.identity))) };
+    let Some(subject) = Subject::of(entry) else {
+        return Ok(Some(format!("the privileges of {} {} are not known how to set", entry.kind, entry.identity)));
+    };
     let doing = format!("granting privileges on {} {}", entry.kind, entry.identity);
     let mut own = subject.clearing(entry)?;
     for grant in entry.grants.iter().flatten().filter(|grant| entry.passed_on.iter().all(|passed| passed.grant != **grant)) {
@@ -161,7 +163,11 @@ pub(super) async fn set_defaults(job: &Job<'_>, session: &Session) -> Result<(),
         }
         for default in grants.into_iter().filter(|default| !default.grant.privilege.is_empty()) {
             let option = if default.grant.grantable { " WITH GRANT OPTION" } else { "" };
-            statements.push(format!("{alter} GRANT {} ON {objects} TO {}{option}", default.grant.privilege, grantee(&default.grant)?));
+            statements.push(format!(
+                "{alter} GRANT {} ON {objects} TO {}{option}",
+                default.grant.privilege,
+                grantee(&default.grant)?
+            ));
         }
         session.batch("setting default privileges", &statements.join("; ")).await?;
     }
