@@ -65,8 +65,8 @@ def _run(kind: str, command: list[str], into: Path) -> None:
 
 def _entries(kind: str) -> list[str]:
     """One-line entries of the distribution's own archives; others may have no list of sources."""
-    codename = re.search(r"^VERSION_CODENAME=\"?(\S+?)\"?$", Path("/etc/os-release").read_text(), re.MULTILINE)
-    if not codename:
+    release = codename()
+    if not release:
         return []
     found = [_stanza(stanza) for file in sorted(APT.glob("sources.list.d/*.sources")) for stanza in file.read_text().split("\n\n")]
     for file in [APT / "sources.list", *sorted(APT.glob("sources.list.d/*.list"))]:
@@ -75,9 +75,16 @@ def _entries(kind: str) -> list[str]:
     for options, uris, suites, components in filter(None, found):
         entries += [
             f"{kind} {options}{uri} {suite} {' '.join(components)}"
-            for uri in uris for suite in suites if suite.startswith(codename[1]) and "main" in components
+            for uri in uris for suite in suites if suite.startswith(release) and "main" in components
         ]
     return list(dict.fromkeys(entries))
+
+
+def codename() -> str | None:
+    """The name of the distribution's release, if it has one."""
+    release = Path("/etc/os-release")
+    found = re.search(r"^VERSION_CODENAME=\"?(\S+?)\"?$", release.read_text() if release.exists() else "", re.MULTILINE)
+    return found[1] if found else None
 
 
 def _stanza(text: str):

@@ -131,13 +131,16 @@ pub(crate) async fn read_tables(session: &Session, scope: &Scope) -> Result<(Vec
             EXISTS (SELECT FROM pg_attribute a
                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname = {tenant_column}) AS has_tenant_column,
             (SELECT coalesce(json_agg(json_build_object('name', a.attname, 'type_name', format_type(a.atttypid, a.atttypmod),
-                'not_null', a.attnotnull, 'generated', a.attgenerated <> '', 'identity', a.attidentity) ORDER BY a.attnum), '[]')
+                'not_null', a.attnotnull, 'generated', a.attgenerated <> '', 'identity', a.attidentity)
+                ORDER BY CASE WHEN c.is_child THEN a.attname END, a.attnum), '[]')
              FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
             (SELECT json_agg(a.attname ORDER BY k.place)
              FROM pg_constraint p CROSS JOIN unnest(p.conkey) WITH ORDINALITY k(attnum, place)
              JOIN pg_attribute a ON a.attrelid = p.conrelid AND a.attnum = k.attnum
              WHERE p.conrelid = c.oid AND p.contype = 'p') AS key
-         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         -- A child's columns stand behind those of its parents once it is made anew, wherever they stood. By name they stay as they are.
+         FROM (SELECT *, EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = pg_class.oid) AS is_child FROM pg_class) c
+         JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' AND {}
          ORDER BY 1, 2",
         scope.schema_condition("n.nspname")
@@ -187,18 +190,21 @@ async fn read_left_out_objects(session: &Session, scope: &Scope) -> Result<Vec<L
             SELECT FROM pg_depend d WHERE d.classid = 'pg_foreign_data_wrapper'::regclass AND d.objid = w.oid AND d.deptype = 'e')
         UNION ALL SELECT 'foreign server', srvname, 'its rows live elsewhere' FROM pg_foreign_server
         UNION ALL SELECT 'privileges', i.type || ' ' || i.identity, 'the server''s own objects come with the server' FROM (
-            SELECT 'pg_class'::regclass AS classid, oid AS objid, 0 AS objsubid, relacl AS acl FROM pg_class WHERE relnamespace = ANY (system)
-            UNION ALL SELECT 'pg_class'::regclass, attrelid, attnum, attacl FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
-                WHERE attacl IS NOT NULL AND relnamespace = ANY (system)
-            UNION ALL SELECT 'pg_proc'::regclass, oid, 0, proacl FROM pg_proc WHERE pronamespace = ANY (system)
-            UNION ALL SELECT 'pg_type'::regclass, oid, 0, typacl FROM pg_type WHERE typnamespace = ANY (system)
-            UNION ALL SELECT 'pg_language'::regclass, oid, 0, lanacl FROM pg_language
-            UNION ALL SELECT 'pg_namespace'::regclass, oid, 0, nspacl FROM pg_namespace WHERE oid = ANY (system)) o
+            SELECT 'pg_class'::regclass AS classid, oid AS objid, 0 AS objsubid, coalesce(relacl, acldefault('r', relowner)) AS acl, acldefault('r', relowner) AS usual
+                FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace
+            UNION ALL SELECT 'pg_class'::regclass, attrelid, attnum, attacl, '{}' FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+                WHERE attacl IS NOT NULL AND relnamespace = 'pg_catalog'::regnamespace
+            UNION ALL SELECT 'pg_proc'::regclass, oid, 0, coalesce(proacl, acldefault('f', proowner)), acldefault('f', proowner)
+                FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
+            UNION ALL SELECT 'pg_type'::regclass, oid, 0, coalesce(typacl, acldefault('T', typowner)), acldefault('T', typowner)
+                FROM pg_type WHERE typnamespace = 'pg_catalog'::regnamespace
+            UNION ALL SELECT 'pg_language'::regclass, oid, 0, coalesce(lanacl, acldefault('l', lanowner)), acldefault('l', lanowner) FROM pg_language
+            UNION ALL SELECT 'pg_namespace'::regclass, oid, 0, coalesce(nspacl, acldefault('n', nspowner)), acldefault('n', nspowner)
+                FROM pg_namespace WHERE nspname = 'pg_catalog') o
             LEFT JOIN pg_init_privs p ON (p.classoid, p.objoid, p.objsubid) = (o.classid, o.objid, o.objsubid)
-            CROSS JOIN LATERAL pg_identify_object(o.classid, o.objid, o.objsubid) i WHERE o.acl::text IS DISTINCT FROM p.initprivs::text
+            CROSS JOIN LATERAL pg_identify_object(o.classid, o.objid, o.objsubid) i
+            WHERE ARRAY(SELECT a::text FROM unnest(o.acl) a ORDER BY 1) <> ARRAY(SELECT a::text FROM unnest(coalesce(p.initprivs, o.usual)) a ORDER BY 1)
         UNION ALL SELECT 'user mapping', usename || ' on ' || srvname, 'its rows live elsewhere' FROM pg_user_mappings";
-    let system = "'{pg_catalog,information_schema}'::regnamespace[]::oid[]";
-    let sql = &sql.replace("ANY (system)", &format!("ANY ({system})"));
     session.select("listing event triggers, publications, subscriptions and foreign servers", sql).await
 }
 
@@ -219,9 +225,9 @@ async fn read_properties(session: &Session) -> Result<DatabaseProperties, Source
             coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') AS locale_provider,
             coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') AS locale, d.datconnlimit AS connection_limit,
             shobj_description(d.oid, 'pg_database') AS comment,
-            (SELECT json_agg(json_build_object('grantee', CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee) END,
-                'privilege', a.privilege_type, 'grantable', a.is_grantable) ORDER BY a.grantee, a.privilege_type)
-             FROM aclexplode(d.datacl) a) AS grants,
+            CASE WHEN d.datacl IS NOT NULL THEN (SELECT coalesce(json_agg(json_build_object('grantee', CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee) END,
+                'privilege', a.privilege_type, 'grantable', a.is_grantable) ORDER BY a.grantee, a.privilege_type), '[]')
+             FROM aclexplode(d.datacl) a) END AS grants,
             (SELECT coalesce(json_agg(json_build_array(CASE WHEN s.setrole <> 0 THEN pg_get_userbyid(s.setrole) END, setting)), '[]')
              FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) setting WHERE s.setdatabase = d.oid) AS settings
          FROM pg_database d WHERE d.datname = current_database()";

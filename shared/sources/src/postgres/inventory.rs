@@ -52,7 +52,8 @@ const KINDS: &[(&str, &str, &str, &str, &str)] = &[
     ("pg_rewrite", "(SELECT relnamespace FROM pg_class WHERE oid = o.ev_class)", "NULL::oid", "NULL::aclitem[]", "o.rulename <> '_RETURN'"),
     ("pg_statistic_ext", "o.stxnamespace", "o.stxowner", "NULL::aclitem[]", "true"),
     ("pg_collation", "o.collnamespace", "o.collowner", "NULL::aclitem[]", "true"),
-    ("pg_operator", "o.oprnamespace", "o.oprowner", "NULL::aclitem[]", "true"),
+    // One without a function is only spoken of by another, which brings it along.
+    ("pg_operator", "o.oprnamespace", "o.oprowner", "NULL::aclitem[]", "o.oprcode <> 0"),
     ("pg_conversion", "o.connamespace", "o.conowner", "NULL::aclitem[]", "true"),
     ("pg_ts_config", "o.cfgnamespace", "o.cfgowner", "NULL::aclitem[]", "true"),
     ("pg_ts_dict", "o.dictnamespace", "o.dictowner", "NULL::aclitem[]", "true"),
@@ -73,10 +74,10 @@ pub(crate) async fn read(session: &Session, scope: &Scope) -> Result<Vec<Invento
         .collect();
     let sql = format!(
         "SELECT i.type AS kind, i.identity, n.nspname AS schema, CASE WHEN o.owner IS NOT NULL THEN pg_get_userbyid(o.owner) END AS owner,
-            (SELECT json_agg(g.text ORDER BY g.text) FROM (
+            CASE WHEN o.acl IS NOT NULL THEN (SELECT coalesce(json_agg(g.text ORDER BY g.text), '[]') FROM (
                 SELECT CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee) ELSE '' END || ':' || a.privilege_type
                     || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END COLLATE \"C\" AS text
-                FROM aclexplode(o.acl) a) g) AS grants,
+                FROM aclexplode(o.acl) a) g) END AS grants,
             (SELECT coalesce(json_agg(json_build_object('grantor', g.grantor, 'grant', g.text) ORDER BY g.grantor, g.text), '[]') FROM (
                 SELECT pg_get_userbyid(a.grantor)::text COLLATE \"C\" AS grantor,
                     CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee) ELSE '' END || ':' || a.privilege_type

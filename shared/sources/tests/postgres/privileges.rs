@@ -20,7 +20,7 @@ GRANT SELECT, UPDATE ON app.chain TO other_owner WITH GRANT OPTION; GRANT UPDATE
 SET ROLE other_owner; GRANT SELECT ON app.chain TO app_user WITH GRANT OPTION;
 SET ROLE app_user; GRANT SELECT ON app.chain TO PUBLIC; GRANT UPDATE ("a.b") ON app.chain TO PUBLIC;
 SET ROLE app_owner;
-REVOKE ALL ON app.given_up FROM app_owner; REVOKE INSERT ON app.chain FROM app_owner; REVOKE ALL ON FUNCTION app.f FROM PUBLIC, app_owner;
+REVOKE ALL ON app.given_up FROM app_owner; GRANT SELECT ON app.given_up TO app_owner; REVOKE INSERT ON app.chain FROM app_owner; REVOKE ALL ON FUNCTION app.f FROM PUBLIC, app_owner;
 REVOKE USAGE ON TYPE app.d FROM PUBLIC; REVOKE EXECUTE ON FUNCTION app.total FROM PUBLIC; GRANT EXECUTE ON PROCEDURE app.p TO app_user;
 GRANT USAGE ON SEQUENCE app.s TO app_user; GRANT SELECT (id) ON app.v TO app_user; GRANT SELECT ON app.m TO app_user;
 RESET ROLE; ALTER TABLE app.of_another OWNER TO other_owner; ALTER OPERATOR app.=== (int, int) OWNER TO other_owner;
@@ -34,7 +34,8 @@ ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 const OF_THE_DATABASE: &str = "SET ROLE app_owner; ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM app_owner;
     ALTER DEFAULT PRIVILEGES GRANT INSERT ON TABLES TO app_user WITH GRANT OPTION; ALTER DEFAULT PRIVILEGES REVOKE DELETE ON TABLES FROM app_owner;
     ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT USAGE ON TYPES TO other_owner; RESET ROLE;
-    REVOKE ALL ON SCHEMA public FROM PUBLIC";
+    REVOKE ALL ON SCHEMA public FROM PUBLIC;
+    REVOKE TEMPORARY ON DATABASE granted_database FROM app_owner, PUBLIC; GRANT CREATE ON DATABASE granted_database TO other_owner WITH GRANT OPTION";
 
 #[tokio::test]
 async fn privileges_come_back_whoever_gave_them_and_whoever_gave_them_up() {
@@ -52,6 +53,10 @@ async fn privileges_come_back_whoever_gave_them_and_whoever_gave_them_up() {
         if schema.is_none() {
             world.cluster.sql(&database, OF_THE_DATABASE);
         }
+        let acl = format!(
+            "SELECT pg_get_userbyid(datdba), (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(datacl) a) FROM pg_database WHERE datname = '{database}'"
+        );
+        let of_database = world.cluster.sql("postgres", &acl);
         let before = world.cluster.dump(&database, schema);
         let point = world.open(&world.export().await).await;
         match schema {
@@ -67,6 +72,7 @@ async fn privileges_come_back_whoever_gave_them_and_whoever_gave_them_up() {
             .chain(after.iter().filter(|line| !before.contains(line)))
             .collect();
         assert!(before == after, "{tenant}: {differing:#?}");
+        assert_eq!(world.cluster.sql("postgres", &acl), of_database);
         assert!(prove(&world.cluster.master(), &world.scope, &point).await.unwrap().notes.is_empty());
     }
 }

@@ -112,8 +112,8 @@ pub(super) async fn database_properties(job: &Job<'_>, session: &Session, databa
     let properties = &job.facts.properties;
     let mut statements = Vec::new();
     if let Some(grants) = &properties.grants {
-        statements.push(format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC"));
-        for grant in grants.iter().filter(|grant| grant.grantee.as_ref() != Some(&properties.owner)) {
+        statements.push(format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC, {}", Ident::new(properties.owner.clone())?));
+        for grant in grants {
             let option = if grant.grantable { " WITH GRANT OPTION" } else { "" };
             statements.push(format!("GRANT {} ON DATABASE {database} TO {}{option}", grant.privilege, grantee(grant)?));
         }

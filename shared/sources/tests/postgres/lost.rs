@@ -1,0 +1,54 @@
+//! A connection that is lost in the middle of an export: the view goes with it, so the export fails, and the next one has a view of
+//! its own.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use domain::{Coded, ErrorCode, tenant::Layout};
+use sources::postgres::digest;
+use vault::Digester;
+
+use crate::{fixture, world::World};
+
+/// Large enough on disk to be read by two sessions.
+const TABLES: &str = "SET ROLE app_owner; CREATE SCHEMA app; CREATE TABLE app.a (id int PRIMARY KEY, amount int, filler text) WITH (fillfactor = 10);
+    INSERT INTO app.a SELECT i, 1000, repeat('x', 700) FROM generate_series(1, 4300) i;
+    CREATE TABLE app.b (LIKE app.a INCLUDING ALL) WITH (fillfactor = 10); INSERT INTO app.b SELECT * FROM app.a; ANALYZE app.a, app.b";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_is_lost_fails_the_export_and_the_next_one_is_of_one_view() {
+    // The session that holds the view after some of its rows, and the one that has joined it before any of its own.
+    for (database, moment, whose) in [
+        (
+            "lost_first",
+            4,
+            "backend_start = (SELECT min(backend_start) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'holdfast')",
+        ),
+        ("lost_other", 0, "query LIKE 'LOCK TABLE%NOWAIT'"),
+    ] {
+        let world = World::new(database, Layout::Database { database: database.into() });
+        fixture::database(world.cluster, database);
+        world.cluster.sql(database, TABLES);
+        let (asked, lost) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let lose = || {
+            // Asked before the other session is there, the server finds none to end.
+            if asked.fetch_add(1, SeqCst) >= moment && lost.load(SeqCst) == 0 {
+                let sql = format!(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                     WHERE datname = current_database() AND application_name = 'holdfast' AND {whose}"
+                );
+                lost.store(world.cluster.sql(database, &sql).parse().unwrap(), SeqCst);
+            }
+            false
+        };
+        let done = world.try_turn(&lose).await;
+        assert_eq!(lost.load(SeqCst), 1, "{database}: the fault did not happen");
+        let error = done.expect_err("a part of the rows was never read");
+        assert_eq!(error.code(), ErrorCode::SourceUnreachable, "{database}: {error}");
+
+        world.cluster.sql(database, "UPDATE app.a SET amount = amount - 1; UPDATE app.b SET amount = amount + 1");
+        let point = world.open(&world.export().await).await;
+        let live =
+            digest(&world.cluster.master(), &world.scope, &Digester::against(&point).await.unwrap()).await.unwrap().unwrap();
+        assert_eq!(live.differences(point.manifest()), Vec::<String>::new());
+    }
+}
