@@ -17,7 +17,7 @@ use crate::{
 ///
 /// What cannot be swept is exported tenant by tenant, so that the fault of one is told of that one.
 pub(crate) async fn run_sweep(services: &Services, plan: &Plan, sets: Vec<Set>, invocation: &Invocation) -> Vec<Done> {
-    let pool = match open(services, plan, &sets).await {
+    let pool = match open(services, plan, &sets, invocation).await {
         Ok(pool) => pool,
         Err(report) => {
             tracing::warn!(error.code = report.code.name(), "the pool is read tenant by tenant: {}", report.message);
@@ -29,7 +29,8 @@ pub(crate) async fn run_sweep(services: &Services, plan: &Plan, sets: Vec<Set>, 
     done
 }
 
-async fn open(services: &Services, plan: &Plan, sets: &[Set]) -> Result<Pool, ErrorReport> {
+async fn open(services: &Services, plan: &Plan, sets: &[Set], invocation: &Invocation) -> Result<Pool, ErrorReport> {
+    invocation.deadline.check("a sweep")?;
     let first = sets.iter().flatten().find(|item| item.kind == Kind::Database);
     let first = first.ok_or_else(|| ErrorReport::new(ErrorCode::MalformedEvent, "a sweep of nothing"))?;
     let scopes: Result<Vec<_>, _> =
