@@ -74,18 +74,10 @@ async fn run_pool(services: &Services, plan: &Plan, pool: &Pool, sets: Vec<Set>,
     done
 }
 
-/// Exports a tenant's rows from the sweep; by themselves if a statement of the sweep failed, which need not be this tenant's fault.
 async fn run_rows(services: &Services, plan: &Plan, rows: Set, sweep: &mut Sweep<'_>, invocation: &Invocation) -> Vec<Done> {
     let mut done = Vec::new();
     for item in rows {
-        let swept = run_item(services, plan, item, Some(sweep), invocation).await;
-        done.push(match swept {
-            (item, Err(report)) if sweep.standing() == Standing::Broken => {
-                tracing::warn!(error.code = report.code.name(), "the {item} is read by itself: {}", report.message);
-                run_item(services, plan, item, None, invocation).await
-            }
-            swept => swept,
-        });
+        done.push(run_item(services, plan, item, Some(sweep), invocation).await);
     }
     done
 }
