@@ -104,6 +104,19 @@ def test_a_manual_run_of_one_tenant_is_another_recovery_point_of_that_tenant_alo
     assert {point["tenant"] for point in new} == {"harborside"}
 
 
+def test_the_due_tenants_of_a_pool_are_read_by_one_sweep_and_each_has_its_set(stack, backed_up, console):
+    rule = "exports-standard"
+    slot = last_slots(backed_up.plan, rule, 3)[2]
+    pooled = [tenant.id for tenant in backed_up.tenants if tenant.layout == "pool" and tenant.criticality == "standard"]
+    assert len(pooled) >= 2
+    stack.invoke("export", tick(rule, slot))
+    swept = [line for line in stack.logs("export").splitlines() if '"swept"' in line and f'"tenants":{len(pooled)},' in line]
+    assert swept, "the pool was not swept"
+    for tenant in pooled:
+        found = [one for one in console.sets(tenant) if datetime.fromisoformat(one["scheduled_time"]) == slot and one["rule"] == rule]
+        assert [one["label"] for one in found] == ["complete"], (tenant, found)
+
+
 def deliver(stack, slot: datetime) -> None:
     """Delivers a tick until it succeeds, as the scheduler would: a few times."""
     for attempt in range(REDELIVERIES):

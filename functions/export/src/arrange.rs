@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use catalog::Catalog;
 use domain::{
-    ErrorReport, caps,
+    caps,
     plan::ReadFrom,
     point::{Content, Kind, RecoveryPoint},
     slot::Subject,
     tenant::Layout,
 };
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 
 use crate::{item::Item, plan_items::Set};
 
@@ -23,26 +23,28 @@ pub(crate) enum Work {
     Sweep(Vec<Set>),
 }
 
-/// Arranges the sets of a tick.
-///
-/// # Errors
-/// If the catalog cannot be read.
-pub(crate) async fn arrange(catalog: &Catalog, sets: Vec<Set>) -> Result<Vec<Work>, ErrorReport> {
+/// Arranges the sets of a tick. Whoever cannot be looked up is exported alone, which says why.
+pub(crate) async fn arrange(catalog: &Catalog, sets: Vec<Set>) -> Vec<Work> {
     if sets.len() < 2 {
-        return Ok(sets.into_iter().map(Work::Set).collect());
+        return sets.into_iter().map(Work::Set).collect();
     }
     let judged = futures::stream::iter(sets).map(|set| async {
         let fits = match pooled(&set) {
             None => false,
             Some(item) => {
                 let subject = Subject::Tenant(item.tenant.id.clone());
-                let points = catalog.points(&subject, Some(Kind::Database), caps::POSTURE_POINTS_MAX).await?;
-                fits_a_sweep(item, points.iter().map(|point| &point.value))
+                match catalog.points(&subject, Some(Kind::Database), caps::POSTURE_POINTS_MAX).await {
+                    Ok(points) => fits_a_sweep(item, points.iter().map(|point| &point.value)),
+                    Err(error) => {
+                        tracing::warn!(%error, "what there is of tenant {} cannot be looked up", item.tenant.id);
+                        false
+                    }
+                }
             }
         };
-        Ok::<_, ErrorReport>((set, fits))
+        (set, fits)
     });
-    Ok(group(judged.buffered(caps::LOOKED_AT_ONCE).try_collect().await?))
+    group(judged.buffered(caps::LOOKED_AT_ONCE).collect().await)
 }
 
 /// The item of a pooled tenant's rows.
@@ -94,7 +96,7 @@ fn group(judged: Vec<(Set, bool)>) -> Vec<Work> {
 #[cfg(test)]
 mod tests {
     use domain::{
-        ErrorCode, RunId, VaultTenantId,
+        ErrorCode, ErrorReport, RunId, VaultTenantId,
         register::{Status, Tenant},
         slot::Slot,
     };

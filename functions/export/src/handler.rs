@@ -18,7 +18,7 @@ use runtime::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sources::postgres::Sweep;
+use sources::postgres::{Standing, Sweep};
 
 use crate::{
     arrange::{Work, arrange},
@@ -81,7 +81,7 @@ pub(crate) async fn run_sets(
     sets: Vec<Set>,
     invocation: &Invocation,
 ) -> Result<Vec<Done>, ErrorReport> {
-    let done: Vec<Vec<Done>> = futures::stream::iter(arrange(&services.catalog, sets).await?)
+    let done: Vec<Vec<Done>> = futures::stream::iter(arrange(&services.catalog, sets).await)
         .map(|work| run_work(services, plan, work, invocation))
         .buffer_unordered(caps::EXPORTS_AT_ONCE)
         .collect()
@@ -113,18 +113,33 @@ pub(crate) async fn run_item(
     services: &Services,
     plan: &Plan,
     item: Item,
-    sweep: Option<&mut Sweep<'_>>,
+    mut sweep: Option<&mut Sweep<'_>>,
     invocation: &Invocation,
 ) -> Done {
-    let result = match invocation.deadline.check(&format!("the {item}")) {
-        Ok(()) => Box::pin(item.run(services, plan, &invocation.deadline, sweep)).await,
-        Err(near) => Err(near),
-    };
+    let mut result = attempt(services, plan, &item, sweep.as_deref_mut(), invocation).await;
+    if let Err(report) = &result
+        && sweep.is_some_and(|sweep| sweep.standing() == Standing::Broken)
+    {
+        // A statement of the sweep failed, which need not be this tenant's fault.
+        tracing::warn!(error.code = report.code.name(), "the {item} is tried by itself: {}", report.message);
+        result = attempt(services, plan, &item, None, invocation).await;
+    }
     // Told one by one: an invocation that is cut off has told of what it finished.
     if let Err(untold) = tell(services, plan, &item, &result).await {
         tracing::error!(error.code = untold.code.name(), "the outcome of the {item} could not be told: {}", untold.message);
     }
     (item, result)
+}
+
+async fn attempt(
+    services: &Services,
+    plan: &Plan,
+    item: &Item,
+    sweep: Option<&mut Sweep<'_>>,
+    invocation: &Invocation,
+) -> Result<Made, ErrorReport> {
+    invocation.deadline.check(&format!("the {item}"))?;
+    Box::pin(item.run(services, plan, &invocation.deadline, sweep)).await
 }
 
 /// Tells the subscribers of an item that failed, or that one is well again.

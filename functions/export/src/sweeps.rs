@@ -17,7 +17,7 @@ use crate::{
 ///
 /// What cannot be swept is exported tenant by tenant, so that the fault of one is told of that one.
 pub(crate) async fn run_sweep(services: &Services, plan: &Plan, sets: Vec<Set>, invocation: &Invocation) -> Vec<Done> {
-    let pool = match open(services, plan, &sets).await {
+    let pool = match open(services, plan, &sets, invocation).await {
         Ok(pool) => pool,
         Err(report) => {
             tracing::warn!(error.code = report.code.name(), "the pool is read tenant by tenant: {}", report.message);
@@ -29,7 +29,8 @@ pub(crate) async fn run_sweep(services: &Services, plan: &Plan, sets: Vec<Set>, 
     done
 }
 
-async fn open(services: &Services, plan: &Plan, sets: &[Set]) -> Result<Pool, ErrorReport> {
+async fn open(services: &Services, plan: &Plan, sets: &[Set], invocation: &Invocation) -> Result<Pool, ErrorReport> {
+    invocation.deadline.check("a sweep")?;
     let first = sets.iter().flatten().find(|item| item.kind == Kind::Database);
     let first = first.ok_or_else(|| ErrorReport::new(ErrorCode::MalformedEvent, "a sweep of nothing"))?;
     let scopes: Result<Vec<_>, _> =
@@ -73,18 +74,10 @@ async fn run_pool(services: &Services, plan: &Plan, pool: &Pool, sets: Vec<Set>,
     done
 }
 
-/// Exports a tenant's rows from the sweep; by themselves if a statement of the sweep failed, which need not be this tenant's fault.
 async fn run_rows(services: &Services, plan: &Plan, rows: Set, sweep: &mut Sweep<'_>, invocation: &Invocation) -> Vec<Done> {
     let mut done = Vec::new();
     for item in rows {
-        let swept = run_item(services, plan, item, Some(sweep), invocation).await;
-        done.push(match swept {
-            (item, Err(report)) if sweep.standing() == Standing::Broken => {
-                tracing::warn!(error.code = report.code.name(), "the {item} is read by itself: {}", report.message);
-                run_item(services, plan, item, None, invocation).await
-            }
-            swept => swept,
-        });
+        done.push(run_item(services, plan, item, Some(sweep), invocation).await);
     }
     done
 }

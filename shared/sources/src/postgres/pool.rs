@@ -2,6 +2,9 @@
 //!
 //! A table is read by one statement for all tenants, ordered by tenant and key. So all tables must name tenants by values of one type and
 //! collation; tables that do not, and the small ones beyond the sessions there are, are read tenant by tenant in the same view.
+//!
+//! Without an index that gives that order the server sorts, in temporary files if need be: as much as the tenants' rows, once. Definitions
+//! cannot change until the pool is closed.
 
 use domain::TenantId;
 use futures::future::join_all;
