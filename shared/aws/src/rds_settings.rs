@@ -30,7 +30,7 @@ pub struct InstanceSettings {
     pub security_groups: Vec<String>,
     /// Parameter groups.
     pub parameter_groups: Vec<String>,
-    /// What those of them that are not RDS's own set, by group and parameter; they may be changed or gone by the time of a restore.
+    /// What those of them that are not RDS's own set, by group and parameter; they may be changed or gone when it is restored.
     pub parameters: BTreeMap<String, BTreeMap<String, String>>,
     /// Option groups.
     pub option_groups: Vec<String>,
@@ -130,7 +130,8 @@ pub struct Lost {
     pub remedy: Remedy,
 }
 
-/// What an instance that was restored lacks of the settings that its source had, by name; both as [`crate::Instances::settings`] gives them.
+/// What an instance that was restored lacks of the settings that its source had, by name; both as
+/// [`crate::Instances::settings`] gives them.
 ///
 /// Groups of RDS's own are left out, as RDS chooses them by the engine's version; so is the zone of an instance with a standby.
 #[must_use]

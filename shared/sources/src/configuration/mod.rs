@@ -1,6 +1,6 @@
 //! Metadata of a tenant's settings: parameters and secrets by name, version and key. No value of either is recorded.
 //!
-//! [`compare`] says what a restore would do to the live ones; what it may do is a [`Change`], none of which can touch a value (ADR 8).
+//! [`compare`] says what a restore would do to the live ones; what it may do is a [`Change`], and none can touch a value (ADR 8).
 
 mod change;
 mod comparison;
@@ -92,7 +92,7 @@ pub struct Secret {
     pub tags: BTreeMap<String, String>,
     /// The resource policy, as JSON text. Unknown while the secret is scheduled for deletion.
     pub policy: Option<String>,
-    /// When it was deleted, RFC 3339, if it is scheduled for deletion: then nobody can read it, and it can still be taken back whole.
+    /// When it was deleted, RFC 3339, if it is scheduled for deletion: nobody can read it, but it can still be taken back whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<String>,
     /// Other regions that have a copy of it.

@@ -24,8 +24,8 @@ pub(super) struct Standing {
     pub(super) stays: Vec<String>,
 }
 
-/// Holds a recorded parameter against the live one. Whatever needs the parameter's value is for a person: to write any of it means
-/// to write the value, too.
+/// Holds a recorded parameter against the live one. Whatever needs the parameter's value is for a person: to write any of it
+/// means to write the value, too.
 pub(super) fn of_parameter(then: &Parameter, now: Option<&Parameter>) -> Standing {
     let mut standing = Standing::default();
     let name = &then.name;

@@ -1,8 +1,8 @@
 //! The way from the settings that were previewed to those that were approved, as a text that an approval is bound to.
 //!
-//! A restore of settings is many calls and no transaction, and may be cut off between any two of them. So the digest of the live
-//! settings is not one digest: for each setting that is to be changed it lists the states on its way, from the previewed one to the
-//! last; what is not to be changed has one digest together. Live settings that are on this way are what was approved, or what an
+//! A restore of settings is many calls and no transaction, and may be cut off between any two of them. So the digest of the
+//! live settings is not one digest: for each setting that is to be changed it lists the states on its way, from the previewed
+//! one to the last; what is not to be changed has one digest together. Live settings that are on this way are what was approved, or what an
 //! earlier delivery made of it. All others have drifted.
 
 use std::collections::BTreeMap;
