@@ -122,7 +122,7 @@ async fn take_turn(
     };
     let on_clone = |set: Set| set.into_iter().map(|item| Item { quiet: Some(quiet.clone()), ..item }).collect();
     let items: Vec<Set> = due.into_iter().map(on_clone).collect();
-    let done = run_sets(services, plan, items.clone(), invocation).await?;
+    let done = run_sets(services, plan, items.clone(), invocation).await;
     let (left, at_work_now) = left_to_do(services, items).await?;
     if left.is_empty() && !at_work && !at_work_now {
         delete(services, &quiet.instance, &purpose.database.id).await?;

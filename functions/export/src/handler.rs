@@ -71,22 +71,17 @@ pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invoc
         other => return Err(other.refused("export", "a tick or an item").into()),
     };
     let total = sets.iter().map(Vec::len).sum();
-    report(total, run_sets(services, &plan, sets, invocation).await?, manual)
+    report(total, run_sets(services, &plan, sets, invocation).await, manual)
 }
 
 /// Runs sets, pooled ones in sweeps, a few at once.
-pub(crate) async fn run_sets(
-    services: &Services,
-    plan: &Plan,
-    sets: Vec<Set>,
-    invocation: &Invocation,
-) -> Result<Vec<Done>, ErrorReport> {
+pub(crate) async fn run_sets(services: &Services, plan: &Plan, sets: Vec<Set>, invocation: &Invocation) -> Vec<Done> {
     let done: Vec<Vec<Done>> = futures::stream::iter(arrange(&services.catalog, sets).await)
         .map(|work| run_work(services, plan, work, invocation))
         .buffer_unordered(caps::EXPORTS_AT_ONCE)
         .collect()
         .await;
-    Ok(done.concat())
+    done.concat()
 }
 
 async fn run_work(services: &Services, plan: &Plan, work: Work, invocation: &Invocation) -> Vec<Done> {

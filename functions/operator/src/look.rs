@@ -119,7 +119,8 @@ fn shown(point: &RecoveryPoint) -> Value {
     match &point.state {
         domain::point::State::Failed { code, message, .. } => shown["error"] = json!({ "code": code, "message": message }),
         domain::point::State::Available {
-            content: Content::Export { rows, plaintext_bytes, stored_bytes, parent, read, .. }, ..
+            content: Content::Export { rows, plaintext_bytes, stored_bytes, parent, read, .. },
+            ..
         } => {
             shown["full"] = json!(parent.is_none());
             shown["parent"] = json!(parent);
