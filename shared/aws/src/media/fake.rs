@@ -157,7 +157,8 @@ fn escaped(text: &str) -> String {
 }
 
 pub(super) fn tagging(tags: &BTreeMap<String, String>) -> Answered {
-    let tag = |(key, value): (&String, &String)| format!("<Tag><Key>{}</Key><Value>{}</Value></Tag>", escaped(key), escaped(value));
+    let tag =
+        |(key, value): (&String, &String)| format!("<Tag><Key>{}</Key><Value>{}</Value></Tag>", escaped(key), escaped(value));
     let tags: String = tags.iter().map(tag).collect();
     (200, Vec::new(), format!("<Tagging><TagSet>{tags}</TagSet></Tagging>"))
 }
