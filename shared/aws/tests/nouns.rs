@@ -82,6 +82,7 @@ async fn a_history_of_media_is_told_in_order_and_for_one_tenant_only() {
 }
 
 /// A recovery point of these versions.
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 async fn recorded(versions: Vec<ObjectVersion>) -> PointReader {
     let vault = Vault::new(
         Arc::new(MemoryStore::new()),

@@ -13,14 +13,13 @@ async fn one_changed_file_of_ten_thousand_costs_a_chunk_or_two() {
     let (_, first) = recorder.record(bucket.versions()).await.unwrap();
     assert!(first.chunks >= 10, "too few chunks to tell: {}", first.chunks);
 
-    let changes: [(&str, &dyn Fn(&str)); 4] = [
-        ("uploads/004711.txt", &|key| drop(bucket.put(key, 1))),
-        ("uploads/004712.txt", &|key| bucket.delete(key)),
-        ("uploads/004713 new.txt", &|key| drop(bucket.put(key, 2))),
-        ("aaa first.txt", &|key| drop(bucket.put(key, 2))),
-    ];
+    type Change = fn(&ModelBucket, &str);
+    let put: Change = |bucket, key| drop(bucket.put(key, 1));
+    let delete: Change = |bucket, key| bucket.delete(key);
+    let changes =
+        [("uploads/004711.txt", put), ("uploads/004712.txt", delete), ("uploads/004713 new.txt", put), ("aaa first.txt", put)];
     for (key, change) in changes {
-        change(key);
+        change(&bucket, key);
         let (_, next) = recorder.record(bucket.versions()).await.unwrap();
         let fresh = next.chunks - next.chunks_reused;
         assert!((1..=2).contains(&fresh), "{key}: {fresh} of {} chunks are new", next.chunks);

@@ -1,5 +1,7 @@
 //! The memory of a tenant with very many files: a program of its own, since the memory of a process is what is measured.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod file_store;
 
 use std::{fs, path::PathBuf, sync::Arc};
