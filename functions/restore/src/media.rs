@@ -32,7 +32,8 @@ pub(crate) async fn compare(work: &Work<'_>) -> Result<Findings, ErrorReport> {
     restore::compare(&work.reader, &target(work)?).await
 }
 
-/// Makes the recorded versions current again, and proves it. Two deliveries at once do the same twice, which costs a version each.
+/// Makes the recorded versions current again, and proves it. Of two deliveries at once, each write is one's only: it is
+/// conditional on what was looked at, and the other fails with `TargetDrifted` and goes on when it is delivered again.
 pub(crate) async fn carry_out(work: &Work<'_>, _: RequestId, approved: &str) -> Result<Carried, ErrorReport> {
     let target = target(work)?;
     let way_back = way_back(work, &target).await?;
