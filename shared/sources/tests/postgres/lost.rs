@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use domain::{Coded, ErrorCode, tenant::Layout};
+use domain::{Coded, ErrorCode, RecoveryPointId, RunId, tenant::Layout};
 use sources::postgres::digest;
 use vault::Digester;
 
@@ -40,9 +40,10 @@ async fn a_reader_that_is_lost_fails_the_export_and_the_next_one_is_of_one_view(
             }
             false
         };
-        let done = world.try_turn(&lose).await;
+        let (id, run) = (RecoveryPointId::from_uuid(world.fresh()), RunId::from_uuid(world.fresh()));
+        let done = world.try_turn(id, None, run, &lose).await;
         assert_eq!(lost.load(SeqCst), 1, "{database}: the fault did not happen");
-        let error = done.expect_err("a part of the rows was never read");
+        let Err(error) = done else { panic!("{database}: a part of the rows was never read") };
         assert_eq!(error.code(), ErrorCode::SourceUnreachable, "{database}: {error}");
 
         world.cluster.sql(database, "UPDATE app.a SET amount = amount - 1; UPDATE app.b SET amount = amount + 1");

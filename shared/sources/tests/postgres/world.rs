@@ -90,14 +90,6 @@ impl World {
         Ok((Point { id, reference: written.point }, facts))
     }
 
-    /// A turn of an export that may fail.
-    pub(crate) async fn try_turn(&self, until: &(dyn Fn() -> bool + Send + Sync)) -> Result<Exported, SourceError> {
-        let (point, run) = (RecoveryPointId::from_uuid(self.fresh()), RunId::from_uuid(self.fresh()));
-        let writer = self.vault.begin(self.tenant, point, run, None).await?;
-        let turn = Turn { until, earlier: None };
-        export_for(&self.cluster.master(), &self.cluster.tools(), &self.scope, &writer, turn).await
-    }
-
     /// One turn of an export, by a run of its own, that goes on from an earlier run and asks `until` when to stop.
     pub(crate) async fn turn(
         &self,
@@ -108,6 +100,7 @@ impl World {
         self.try_turn(id, earlier, RunId::from_uuid(self.fresh()), until).await.unwrap()
     }
 
+    /// One turn of an export by this run, which may fail.
     pub(crate) async fn try_turn(
         &self,
         id: RecoveryPointId,
