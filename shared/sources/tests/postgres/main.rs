@@ -16,6 +16,7 @@ mod refusals;
 mod regression;
 mod restore;
 mod slices;
+mod tools;
 mod turns;
 mod unrestorable;
 mod world;
