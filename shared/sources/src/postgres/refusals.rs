@@ -70,6 +70,33 @@ async fn refuse_foreign_tables(session: &Session, scope: &Scope) -> Result<(), S
             format!("foreign table `{}` has its rows elsewhere", table.name),
             "name it in the plan's `exclusions`, and protect the place its rows live in",
         )),
+    }?;
+    if found.is_empty() { Ok(()) } else { refuse_users_of_foreign_tables(session, scope).await }
+}
+
+/// A foreign table does not come back, and so what is made of it could not.
+async fn refuse_users_of_foreign_tables(session: &Session, scope: &Scope) -> Result<(), SourceError> {
+    let sql = format!(
+        "SELECT DISTINCT used.kind || ' is made of foreign table ' || c.oid::regclass AS name
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace CROSS JOIN LATERAL (
+            SELECT 'view ' || r.ev_class::regclass AS kind FROM pg_depend d JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+            WHERE (d.refclassid, d.refobjid) IN (('pg_class'::regclass, c.oid), ('pg_type'::regclass, c.reltype)) AND r.ev_class <> c.oid
+            UNION ALL SELECT 'function ' || d.objid::regprocedure FROM pg_depend d
+            WHERE d.classid = 'pg_proc'::regclass AND (d.refclassid, d.refobjid) IN (('pg_class'::regclass, c.oid), ('pg_type'::regclass, c.reltype))
+            UNION ALL SELECT 'table ' || a.attrelid::regclass FROM pg_attribute a WHERE a.atttypid = c.reltype AND NOT a.attisdropped
+            UNION ALL SELECT 'table ' || i.inhparent::regclass FROM pg_inherits i WHERE i.inhrelid = c.oid
+            UNION ALL SELECT 'table ' || i.inhrelid::regclass FROM pg_inherits i WHERE i.inhparent = c.oid) used
+         WHERE c.relkind = 'f' AND {} ORDER BY 1",
+        scope.schema_condition("n.nspname")
+    );
+    let found: Vec<Named> = session.select("looking for what is made of foreign tables", &sql).await?;
+    match found.first() {
+        None => Ok(()),
+        Some(user) => Err(SourceError::refused(
+            session.place(),
+            format!("{}, which does not come back", user.name),
+            "drop it, or copy the rows into a table of the tenant's",
+        )),
     }
 }
 

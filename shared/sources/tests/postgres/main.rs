@@ -24,6 +24,7 @@ mod replica;
 mod restore;
 mod slices;
 mod sweep;
+mod tools;
 mod turns;
 mod type_table;
 mod types;

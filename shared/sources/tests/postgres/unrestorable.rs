@@ -62,3 +62,23 @@ async fn a_schema_is_refused_what_only_a_superuser_can_make_in_it_and_casts_that
     )
     .await;
 }
+
+/// The tests' plan excludes a table of this name.
+const FOREIGN: &str = "CREATE FOREIGN DATA WRAPPER elsewhere; CREATE SERVER elsewhere FOREIGN DATA WRAPPER elsewhere;
+    CREATE FOREIGN TABLE app.sessions (id int) SERVER elsewhere;";
+
+#[tokio::test]
+async fn what_is_made_of_a_foreign_table_is_refused_by_name() {
+    for (number, (prepare, says)) in [
+        ("CREATE VIEW app.v AS SELECT * FROM app.sessions", "view app.v"),
+        ("CREATE FUNCTION app.f() RETURNS bigint LANGUAGE sql RETURN (SELECT count(*) FROM app.sessions)", "function app.f()"),
+        ("CREATE TABLE app.typed (session app.sessions); ALTER TABLE app.typed OWNER TO app_owner", "table app.typed"),
+        ("CREATE TABLE app.child () INHERITS (app.sessions); ALTER TABLE app.child OWNER TO app_owner", "table app.child"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let says = [says, "foreign table app.sessions", "does not come back"];
+        check(30 + number, |database| Layout::Database { database }, &format!("{FOREIGN} {prepare}"), &says).await;
+    }
+}

@@ -6,7 +6,7 @@ use domain::{RecoveryPointId, RunId, TenantId, VaultTenantId, plan::Exclusion, t
 use sources::{
     SourceError,
     postgres::{
-        DatabaseFacts, Endpoint, Exported, Password, Paused, Scope, Turn, export, export_for,
+        DatabaseFacts, Endpoint, Exported, Password, Paused, Scope, Tools, Turn, export, export_for,
         restore::{Job, RestoreId},
     },
 };
@@ -83,9 +83,14 @@ impl World {
     }
 
     pub(crate) async fn try_export(&self, scope: &Scope) -> Result<(Point, DatabaseFacts), SourceError> {
+        self.try_export_by(&self.cluster.tools(), scope).await
+    }
+
+    /// An export by other programs than the cluster's.
+    pub(crate) async fn try_export_by(&self, tools: &Tools, scope: &Scope) -> Result<(Point, DatabaseFacts), SourceError> {
         let id = RecoveryPointId::from_uuid(self.fresh());
         let writer = self.vault.begin(self.tenant, id, RunId::from_uuid(self.fresh()), None).await?;
-        let facts = export(&self.account, &self.cluster.tools(), scope, &writer).await?;
+        let facts = export(&self.account, tools, scope, &writer).await?;
         let written = writer.finish(facts.encode()?, jiff::Timestamp::UNIX_EPOCH).await?;
         Ok((Point { id, reference: written.point }, facts))
     }
