@@ -189,15 +189,15 @@ async fn read_left_out_objects(session: &Session, scope: &Scope) -> Result<Vec<L
         UNION ALL SELECT 'foreign-data wrapper', fdwname, 'its rows live elsewhere' FROM pg_foreign_data_wrapper w WHERE NOT EXISTS (
             SELECT FROM pg_depend d WHERE d.classid = 'pg_foreign_data_wrapper'::regclass AND d.objid = w.oid AND d.deptype = 'e')
         UNION ALL SELECT 'foreign server', srvname, 'its rows live elsewhere' FROM pg_foreign_server
-        UNION ALL SELECT 'privileges', i.type || ' ' || i.identity, 'the server''s own objects come with the server' FROM (
+        UNION ALL SELECT 'privileges', i.type || ' ' || i.identity, 'an object of the server or of an extension comes with it, and with its privileges' FROM (
             SELECT 'pg_class'::regclass AS classid, oid AS objid, 0 AS objsubid, coalesce(relacl, acldefault('r', relowner)) AS acl, acldefault('r', relowner) AS usual
-                FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace
+                FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace OR oid IN (SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass AND deptype = 'e')
             UNION ALL SELECT 'pg_class'::regclass, attrelid, attnum, attacl, '{}' FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
-                WHERE attacl IS NOT NULL AND relnamespace = 'pg_catalog'::regnamespace
+                WHERE attacl IS NOT NULL AND (relnamespace = 'pg_catalog'::regnamespace OR c.oid IN (SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass AND deptype = 'e'))
             UNION ALL SELECT 'pg_proc'::regclass, oid, 0, coalesce(proacl, acldefault('f', proowner)), acldefault('f', proowner)
-                FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
+                FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace OR oid IN (SELECT objid FROM pg_depend WHERE classid = 'pg_proc'::regclass AND deptype = 'e')
             UNION ALL SELECT 'pg_type'::regclass, oid, 0, coalesce(typacl, acldefault('T', typowner)), acldefault('T', typowner)
-                FROM pg_type WHERE typnamespace = 'pg_catalog'::regnamespace
+                FROM pg_type WHERE typnamespace = 'pg_catalog'::regnamespace OR oid IN (SELECT objid FROM pg_depend WHERE classid = 'pg_type'::regclass AND deptype = 'e')
             UNION ALL SELECT 'pg_language'::regclass, oid, 0, coalesce(lanacl, acldefault('l', lanowner)), acldefault('l', lanowner) FROM pg_language
             UNION ALL SELECT 'pg_namespace'::regclass, oid, 0, coalesce(nspacl, acldefault('n', nspowner)), acldefault('n', nspowner)
                 FROM pg_namespace WHERE nspname = 'pg_catalog') o

@@ -76,3 +76,22 @@ async fn privileges_come_back_whoever_gave_them_and_whoever_gave_them_up() {
         assert!(prove(&world.cluster.master(), &world.scope, &point).await.unwrap().notes.is_empty());
     }
 }
+
+#[tokio::test]
+async fn a_privilege_that_comes_with_an_extension_and_was_changed_is_named_as_left_out() {
+    let database = "granted_extension";
+    let world = World::new(database, Layout::Database { database: database.into() });
+    fixture::database(world.cluster, database);
+    world.cluster.sql(
+        database,
+        "CREATE EXTENSION citext; CREATE EXTENSION pg_stat_statements; REVOKE EXECUTE ON FUNCTION texticlike(citext, text) FROM PUBLIC;
+        GRANT SELECT ON pg_stat_statements_info TO app_user",
+    );
+    let (_, facts) = world.try_export(&world.scope).await.unwrap();
+    let named: Vec<_> = facts.left_out.iter().filter(|left| left.kind == "privileges").map(|left| left.name.as_str()).collect();
+    assert_eq!(
+        named,
+        ["function public.texticlike(public.citext,text)", "view public.pg_stat_statements_info"],
+        "the other objects have their privileges as they came"
+    );
+}
