@@ -60,6 +60,13 @@ pub(crate) enum Command {
     Restore(Restore),
     /// Data in the databases that no recovery point has, as the last daily scan found it. Succeeds only if there is none.
     Coverage,
+    /// Compares a tenant's rows with its files, from its recovery points, and waits for the outcome. Succeeds only if every file that a row
+    /// names was there.
+    References {
+        /// The tenant.
+        #[arg(long)]
+        tenant: String,
+    },
     /// What is kept and why.
     #[command(subcommand)]
     Retention(Retention),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{Args, Command, Output, Restore, Retention, Vault},
-    show, show_coverage, show_vault, watch,
+    show, show_coverage, show_references, show_vault, watch,
 };
 
 /// Why a command was not done.
@@ -112,6 +112,12 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
             print(args, &report, show_coverage::report)?;
             covered(&report)
         }
+        Command::References { tenant } => {
+            let started = operator.call("references", &json!({ "tenant": tenant })).await?;
+            let answer = watch::until_reconciled(&operator, &started).await?;
+            print(args, &answer, show_references::reconciled)?;
+            references_outcome(&answer)
+        }
         Command::Alerts => print(args, &operator.call("alerts", &json!({})).await?, show::alerts),
         Command::Audit { day } => print(args, &operator.call("audit", &json!({ "day": day })).await?, show::audit),
         Command::Retention(Retention::Plan { tenant, explain }) => {
@@ -165,6 +171,20 @@ fn covered(report: &Value) -> Result<(), Failure> {
         0 => Ok(()),
         gaps => {
             Err(Failure::NotProven(format!("{gaps} places are uncovered, late or could not be looked at; each raised an alert")))
+        }
+    }
+}
+
+/// Whether every file that a row names was there.
+fn references_outcome(answer: &Value) -> Result<(), Failure> {
+    let tenant = answer["tenant"].as_str().unwrap_or_default();
+    if answer["state"] != "reconciled" {
+        return Err(Failure::NotProven(format!("the references of {tenant} could not be reconciled")));
+    }
+    match answer["dangling"].as_u64().unwrap_or(0) {
+        0 => Ok(()),
+        dangling => {
+            Err(Failure::NotProven(format!("{dangling} rows of {tenant} name files that were not there; an alert was raised")))
         }
     }
 }

@@ -6,6 +6,7 @@ mod args;
 mod call;
 mod show;
 mod show_coverage;
+mod show_references;
 mod show_vault;
 mod table;
 mod watch;

@@ -61,6 +61,21 @@ pub(crate) async fn until_checked(operator: &Operator, started: &Value) -> Resul
     Ok(Value::Array(ended))
 }
 
+/// Waits until a tenant's references were reconciled, or could not be.
+pub(crate) async fn until_reconciled(operator: &Operator, started: &Value) -> Result<Value, Failure> {
+    let tenant = started["tenant"].as_str().unwrap_or_default();
+    let followed = Followed {
+        verb: "references-status",
+        body: json!({ "tenant": tenant, "execution": started["execution"] }),
+        name: format!("references of {tenant}"),
+        later: "it goes on; if something dangles, `holdfast alerts` will tell".to_owned(),
+        // Step Functions may take a moment until it knows what it has started.
+        passing: |failure| failure.is_passing() || matches!(failure, Failure::Answered { status: 404, .. }),
+        at_most_s: CHECK_AT_MOST_S,
+    };
+    follow(operator, &followed, |state| state != "running").await
+}
+
 /// What is followed, and how to ask about it.
 struct Followed {
     verb: &'static str,

@@ -202,7 +202,7 @@ pub(crate) async fn status(services: &Services, started: Started) -> Result<Valu
 }
 
 /// A cause in words: that of a function's error is JSON around them.
-fn said(cause: &str) -> String {
+pub(crate) fn said(cause: &str) -> String {
     let function_error: Option<Value> = serde_json::from_str(cause).ok();
     let message = function_error.as_ref().and_then(|error| error["errorMessage"].as_str());
     match message.unwrap_or(cause) {

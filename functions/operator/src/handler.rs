@@ -7,7 +7,7 @@ use runtime::{Event, Invocation, UrlRequest, reply::json_reply, services::Servic
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::{checks, links, look, restores, retention_plan::retention_plan, runs, sets};
+use crate::{checks, links, look, references, restores, retention_plan::retention_plan, runs, sets};
 
 /// Serves one call. Errors become HTTP answers here: for the caller they are answers, for Lambda the call went well.
 pub(crate) async fn handle(services: &Services, event: Event, _: &Invocation) -> Result<Value, ErrorReport> {
@@ -53,6 +53,8 @@ async fn route(services: &Services, request: &UrlRequest) -> Result<Value, Error
         "/v1/vault-show" => links::show(services, body(request)?).await,
         "/v1/vault-check" => checks::check(services, &caller, body(request)?).await,
         "/v1/vault-check-status" => checks::status(services, body(request)?).await,
+        "/v1/references" => references::start(services, &caller, body(request)?).await,
+        "/v1/references-status" => references::status(services, body(request)?).await,
         "/v1/restore-request" => restores::request(services, &caller, body(request)?).await,
         "/v1/restore-preview" | "/v1/restore-status" => restores::show(services, body(request)?).await,
         "/v1/restore-list" => restores::list(services).await,

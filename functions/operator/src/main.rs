@@ -4,6 +4,7 @@ mod checks;
 mod handler;
 mod links;
 mod look;
+mod references;
 mod restores;
 mod retention_plan;
 mod runs;

@@ -26,6 +26,9 @@ const EXPORT: Work = Work { function: "export", act: "export.run" };
 /// Reading what is stored.
 pub(crate) const VERIFY: Work = Work { function: "verify", act: "vault.check" };
 
+/// Comparing rows with files.
+pub(crate) const REFERENCES: Work = Work { function: "verify", act: "references.reconcile" };
+
 /// Starts an export of one tenant now.
 pub(crate) async fn run(services: &Services, caller: &Identity, asked: Run) -> Result<Value, ErrorReport> {
     services.tenant(&asked.tenant).await?;

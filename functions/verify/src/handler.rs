@@ -25,7 +25,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use vault::{CheckReport, Share};
 
-use crate::{authentic, chain, drill, trouble::Trouble};
+use crate::{authentic, chain, drill, references, trouble::Trouble};
 
 /// The rule whose tick checks everything and begins a restore test.
 const DAILY: &str = "verify-daily";
@@ -71,12 +71,14 @@ pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invoc
         Event::Rds(event) if event.source_type == RdsSource::Instance => {
             drill::follow_one(services, &event.source_identifier).await
         }
+        Event::Item(item) if item.get("references").is_some() => references::one(services, Event::item(item)?, invocation).await,
         Event::Item(item) => one(services, Event::item(item)?, invocation).await,
         other => Err(other.refused("verify", "a tick, an item or an RDS instance event").into()),
     }
 }
 
-/// Begins the restore test that is most due, then checks the newest recovery points of every tenant and the end of its chain.
+/// Begins the restore test that is most due, checks the newest recovery points of every tenant and the end of its chain, then reconciles
+/// rows with files.
 async fn daily(services: &Services, tick: Timestamp, invocation: &Invocation) -> Result<Value, ErrorReport> {
     let plan = services.plan().await?;
     let mut records = services.catalog.tenants().await?;
@@ -92,10 +94,14 @@ async fn daily(services: &Services, tick: Timestamp, invocation: &Invocation) ->
         }
     };
     let mut round = Round::default();
-    check_all(services, &plan, &from_the_days_start(records, tick), invocation, &mut round, &mut trouble).await;
+    let records = from_the_days_start(records, tick);
+    check_all(services, &plan, &records, invocation, &mut round, &mut trouble).await;
+    // Last: what is stored has to be right before it is worth comparing.
+    let references = references::all(services, &plan, &records, invocation, &mut trouble).await;
     trouble.into_result()?;
     Ok(json!({
         "checked": round.checked, "bad": round.bad, "chains": round.chains, "chains_broken": round.chains_broken, "drill": begun,
+        "references": references,
     }))
 }
 

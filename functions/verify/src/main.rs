@@ -6,6 +6,7 @@ mod clone;
 mod compare;
 mod drill;
 mod handler;
+mod references;
 mod rotation;
 mod trouble;
 mod verdict;
