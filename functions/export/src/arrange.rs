@@ -30,14 +30,14 @@ pub(crate) async fn arrange(catalog: &Catalog, sets: Vec<Set>) -> Vec<Work> {
     }
     let judged = futures::stream::iter(sets).map(|set| async {
         let fits = match pooled(&set) {
-            None => false,
+            None => None,
             Some(item) => {
                 let subject = Subject::Tenant(item.tenant.id.clone());
                 match catalog.points(&subject, Some(Kind::Database), caps::POSTURE_POINTS_MAX).await {
                     Ok(points) => fits_a_sweep(item, points.iter().map(|point| &point.value)),
                     Err(error) => {
                         tracing::warn!(%error, "what there is of tenant {} cannot be looked up", item.tenant.id);
-                        false
+                        None
                     }
                 }
             }
@@ -52,45 +52,63 @@ fn pooled(set: &Set) -> Option<&Item> {
     set.iter().find(|item| item.kind == Kind::Database && matches!(item.tenant.layout, Layout::Pool { .. }))
 }
 
-/// Whether a tenant may be swept, by its newest recovery points, newest first.
+/// Bytes of a tenant's rows, as far as known, if it may be swept; by its newest recovery points, newest first.
 ///
 /// A sweep cannot be gone on from, so it is not for much data. It is not for a slot that was begun before either: done or to be gone on
 /// from, it needs no sweep, and what failed in one is not to harm the next.
-fn fits_a_sweep<'a>(item: &Item, mut points: impl Iterator<Item = &'a RecoveryPoint> + Clone) -> bool {
+fn fits_a_sweep<'a>(item: &Item, mut points: impl Iterator<Item = &'a RecoveryPoint> + Clone) -> Option<u64> {
     let is_begun = points.clone().any(|point| point.rule == item.rule && point.scheduled_time == item.scheduled_time);
-    let last = points.find_map(RecoveryPoint::content);
-    let is_large = |content: &Content| matches!(content, Content::Export { plaintext_bytes, .. } if *plaintext_bytes > caps::SWEPT_TENANT_BYTES_MAX);
-    !is_begun && !last.is_some_and(is_large)
+    let bytes = match points.find_map(RecoveryPoint::content) {
+        Some(Content::Export { plaintext_bytes, .. }) => *plaintext_bytes,
+        _ => 0,
+    };
+    (!is_begun && bytes <= caps::SWEPT_TENANT_BYTES_MAX).then_some(bytes)
 }
 
 /// Puts the sets that fit a sweep together by the place that their rows are read from. Sweeps come first: they take longest.
-fn group(judged: Vec<(Set, bool)>) -> Vec<Work> {
-    let mut pools: BTreeMap<(ReadFrom, String, String), Vec<Set>> = BTreeMap::new();
+fn group(judged: Vec<(Set, Option<u64>)>) -> Vec<Work> {
+    let mut pools: BTreeMap<(ReadFrom, String, String), Vec<(Set, u64)>> = BTreeMap::new();
     let mut alone = Vec::new();
     for (set, fits) in judged {
-        let pool = pooled(&set).filter(|_| fits).map(|item| {
+        let pool = pooled(&set).map(|item| {
             let tenant = &item.tenant;
             (item.read_from, tenant.database_id.clone(), format!("{:?}", tenant.layout))
         });
-        match pool {
-            Some(pool) => pools.entry(pool).or_default().push(set),
+        match pool.zip(fits) {
+            Some((pool, bytes)) => pools.entry(pool).or_default().push((set, bytes)),
             None => alone.push(Work::Set(set)),
         }
     }
     let mut arranged = Vec::new();
-    for mut sets in pools.into_values() {
-        while !sets.is_empty() {
-            let rest = sets.split_off(sets.len().min(caps::SWEPT_TENANTS_MAX));
+    for sets in pools.into_values() {
+        for sets in parted(sets) {
             match sets.len() {
                 // Nothing to share.
                 1 => alone.extend(sets.into_iter().map(Work::Set)),
                 _ => arranged.push(Work::Sweep(sets)),
             }
-            sets = rest;
         }
     }
     arranged.extend(alone);
     arranged
+}
+
+/// Parts the tenants of one pool into sweeps that an invocation can finish.
+fn parted(sets: Vec<(Set, u64)>) -> Vec<Vec<Set>> {
+    let (mut parts, mut bytes_so_far) = (Vec::<Vec<Set>>::new(), 0);
+    for (set, bytes) in sets {
+        match parts.last_mut() {
+            Some(part) if part.len() < caps::SWEPT_TENANTS_MAX && bytes_so_far + bytes <= caps::SWEPT_BYTES_MAX => {
+                part.push(set);
+                bytes_so_far += bytes;
+            }
+            _ => {
+                parts.push(vec![set]);
+                bytes_so_far = bytes;
+            }
+        }
+    }
+    parts
 }
 
 #[cfg(test)]
@@ -138,24 +156,29 @@ mod tests {
     #[test]
     fn tenants_of_one_pool_are_swept_together_and_nobody_else() {
         let judged = vec![
-            (set("silo", &Layout::Silo { database: "s".into() }), false),
-            (set("a", &pool("app")), true),
-            (set("large", &pool("app")), false),
-            (set("elsewhere", &pool("other")), true),
-            (set("b", &pool("app")), true),
+            (set("silo", &Layout::Silo { database: "s".into() }), None),
+            (set("a", &pool("app")), Some(1)),
+            (set("large", &pool("app")), None),
+            (set("elsewhere", &pool("other")), Some(1)),
+            (set("b", &pool("app")), Some(1)),
         ];
         assert_eq!(names(&group(judged)), ["[a b]", "silo", "large", "elsewhere"]);
     }
 
     #[test]
-    fn a_sweep_has_so_many_tenants_and_the_next_one_the_others() {
-        let judged = |count: usize| (0..count).map(|n| (set(&format!("t{n}"), &pool("app")), true)).collect();
-        let sizes = |count| {
+    fn a_sweep_has_so_many_tenants_and_bytes_and_the_next_one_the_others() {
+        let sizes = |count: usize, bytes: u64| {
+            let judged = (0..count).map(|n| (set(&format!("t{n}"), &pool("app")), Some(bytes))).collect();
             let sizes = |work: &Work| if let Work::Sweep(sets) = work { sets.len() } else { 1 };
-            group(judged(count)).iter().map(sizes).collect::<Vec<_>>()
+            group(judged).iter().map(sizes).collect::<Vec<_>>()
         };
         let most = caps::SWEPT_TENANTS_MAX;
-        assert_eq!((sizes(most), sizes(most + 1), sizes(2 * most + 2)), (vec![most], vec![most, 1], vec![most, most, 2]));
+        assert_eq!(
+            [sizes(most, 0), sizes(most + 1, 0), sizes(2 * most + 2, 0)],
+            [vec![most], vec![most, 1], vec![most, most, 2]]
+        );
+        let third = caps::SWEPT_BYTES_MAX / 3;
+        assert_eq!([sizes(3, third), sizes(4, third), sizes(6, third)], [vec![3], vec![3, 1], vec![3, 3]]);
     }
 
     fn point(second: i64, plaintext_bytes: Option<u64>) -> RecoveryPoint {
@@ -186,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_is_large_or_was_begun_before_is_not_swept() {
-        let fits = |points: &[RecoveryPoint]| fits_a_sweep(&item("a", pool("app"), Kind::Database), points.iter());
+        let fits = |points: &[RecoveryPoint]| fits_a_sweep(&item("a", pool("app"), Kind::Database), points.iter()).is_some();
         let most = caps::SWEPT_TENANT_BYTES_MAX;
         assert!(fits(&[]), "of a new tenant nothing is known");
         assert!(fits(&[point(900, Some(most))]));

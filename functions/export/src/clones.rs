@@ -9,23 +9,27 @@ use domain::{
     caps,
     plan::{Plan, Rule},
     point::State,
+    register::Tenant,
 };
+use futures::{StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use runtime::{
     Invocation,
     copies::VAULT_TAG,
     services::{Said, Services, known_database},
+    trouble::Trouble,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     handler::{Done, report, run_sets},
     item::Item,
     plan_items::{self, Set},
-    quiet::{PREFIX, Progress, Purpose, delete},
+    quiet::{PREFIX, Progress, Purpose, Quiet, delete},
 };
 
 /// How far an item has come, as its slot tells.
+#[derive(PartialEq)]
 enum Standing {
     /// Nobody works on it.
     Due,
@@ -52,37 +56,57 @@ pub(crate) async fn run(
     sets: Vec<Set>,
     invocation: &Invocation,
 ) -> Result<Value, ErrorReport> {
-    let mut turns = Vec::new();
+    let (mut turns, mut trouble) = (Vec::new(), Trouble::default());
     for (database, sets) in by_instance(plan, sets)? {
+        invocation.deadline.check(&format!("the clone of database {database}"))?;
         let purpose = Purpose { rule, scheduled_time, database: known_database(plan, &database)? };
-        turns.push(take_turn(services, plan, &purpose, sets, None, invocation).await?);
+        // One instance's trouble is its own: the others' clones are begun all the same.
+        match take_turn(services, plan, &purpose, sets, None, invocation).await {
+            Ok(turn) => turns.push(turn),
+            Err(report) => trouble.note(&format!("the clone of instance {}", purpose.database.instance), report),
+        }
     }
-    tell(turns)
+    tell(turns, trouble)
 }
 
 /// Goes on with every clone there is.
 pub(crate) async fn follow(services: &Services, plan: &Plan, invocation: &Invocation) -> Result<Value, ErrorReport> {
-    let mut turns = Vec::new();
+    let (mut turns, mut trouble) = (Vec::new(), Trouble::default());
     let clones = services.clients.instances().list(PREFIX).await?;
     let clones: Vec<&Instance> = clones.iter().filter(|clone| clone.status != "deleting").collect();
     if clones.is_empty() {
-        return tell(turns);
+        return tell(turns, trouble);
     }
     let register = services.register(plan).await?;
     for clone in clones {
         invocation.deadline.check(&format!("clone {}", clone.name))?;
-        let Some(purpose) = Purpose::of(&clone.name, plan, services.config.vault_id.as_str()) else {
-            // No rule wants it any more. By its tag it is ours, or it is not.
-            if clone.tags.get(VAULT_TAG).is_some_and(|vault| vault == services.config.vault_id.as_str()) {
-                delete(services, &clone.name, "unwanted clone").await?;
-            }
-            continue;
-        };
-        let sets = plan_items::due(plan, purpose.rule, &register.tenants, purpose.scheduled_time);
-        let sets = by_instance(plan, sets)?.remove(&purpose.database.id).unwrap_or_default();
-        turns.push(take_turn(services, plan, &purpose, sets, Some(clone), invocation).await?);
+        match follow_one(services, plan, &register.tenants, clone, invocation).await {
+            Ok(turn) => turns.push(turn),
+            Err(report) => trouble.note(&format!("clone {}", clone.name), report),
+        }
     }
-    tell(turns)
+    tell(turns, trouble)
+}
+
+async fn follow_one(
+    services: &Services,
+    plan: &Plan,
+    tenants: &[Tenant],
+    clone: &Instance,
+    invocation: &Invocation,
+) -> Result<Turn, ErrorReport> {
+    let Some(purpose) = Purpose::of(&clone.name, plan, services.config.vault_id.as_str()) else {
+        // No rule wants it any more. By its tag it is ours, or it is not; by its age nobody reads it any more.
+        let is_ours = clone.tags.get(VAULT_TAG).is_some_and(|vault| vault == services.config.vault_id.as_str());
+        let age = clone.created_at.map(|created| services.clock.now().duration_since(created));
+        if is_ours && age.is_some_and(|age| age > SignedDuration::from_secs(caps::UNRECORDED_CLONE_AT_MOST_S)) {
+            delete(services, &clone.name, "unwanted clone").await?;
+        }
+        return Ok(Turn::default());
+    };
+    let sets = plan_items::due(plan, purpose.rule, tenants, purpose.scheduled_time);
+    let sets = by_instance(plan, sets)?.remove(&purpose.database.id).unwrap_or_default();
+    take_turn(services, plan, &purpose, sets, Some(clone), invocation).await
 }
 
 /// The sets by the database that stands for their instance.
@@ -105,50 +129,98 @@ async fn take_turn(
     found: Option<&Instance>,
     invocation: &Invocation,
 ) -> Result<Turn, ErrorReport> {
-    let (due, at_work) = left_to_do(services, sets).await?;
-    if due.is_empty() || purpose.is_over(services.clock.now()) {
-        if let Some(clone) = found.filter(|_| !at_work) {
-            delete(services, &clone.name, &purpose.database.id).await?;
-        }
-        return Ok(Turn::default());
-    }
     let progress = match found {
+        Some(clone) if purpose.is_over(services.clock.now()) => return give_up(services, plan, purpose, sets, clone).await,
         Some(clone) => purpose.progress(services, clone).await,
+        // A tick that comes again when everything is done makes no clone.
+        None if !left_to_do(services, &sets).await?.is_due() => return Ok(Turn::default()),
         None => purpose.find_or_begin(services).await,
     };
-    let quiet = match tell_of(services, plan, purpose, progress).await? {
+    if let Err(report) = &progress {
+        raise(services, plan, purpose, report).await?;
+    }
+    let quiet = match progress? {
         Progress::Coming(name) => return Ok(Turn { waits_for: Some(name), ..Turn::default() }),
         Progress::Ready(quiet) => quiet,
     };
-    let on_clone = |set: Set| set.into_iter().map(|item| Item { quiet: Some(quiet.clone()), ..item }).collect();
-    let items: Vec<Set> = due.into_iter().map(on_clone).collect();
-    let done = run_sets(services, plan, items.clone(), invocation).await;
-    let (left, at_work_now) = left_to_do(services, items).await?;
-    if left.is_empty() && !at_work && !at_work_now {
+    services.all_clear(AlertClass::EnvironmentBad, &alert_subject(purpose)).await?;
+    let sets = on_clone(sets, &quiet);
+    let left = left_to_do(services, &sets).await?;
+    // Two invocations would take slots from one another, and the one that ends first would delete what the other reads.
+    if left.at_work {
+        return Ok(Turn { waits_for: Some(quiet.instance), ..Turn::default() });
+    }
+    let done = match left.due.is_empty() {
+        true => Vec::new(),
+        false => run_sets(services, plan, left.due, invocation).await,
+    };
+    let left = left_to_do(services, &sets).await?;
+    if !left.is_due() && !left.at_work {
         delete(services, &quiet.instance, &purpose.database.id).await?;
     }
     Ok(Turn { done, waits_for: None })
 }
 
-/// The sets in which something is due, and whether another invocation is at work on any.
-async fn left_to_do(services: &Services, sets: Vec<Set>) -> Result<(Vec<Set>, bool), ErrorReport> {
-    let (mut due, mut at_work) = (Vec::new(), false);
-    for set in sets {
-        let (mut is_due, mut is_at_work) = (false, false);
-        for item in &set {
-            match standing(services, item).await? {
-                Standing::Due => is_due = true,
-                Standing::AtWork => is_at_work = true,
-                Standing::Settled => {}
-            }
+/// The sets as they are read from a clone. Who signed up after its snapshot is not in it: the next slot is theirs.
+fn on_clone(sets: Vec<Set>, quiet: &Quiet) -> Vec<Set> {
+    let is_in_it = |set: &Set| set.iter().all(|item| item.tenant.created_at <= quiet.as_of);
+    let read = |set: Set| set.into_iter().map(|item| Item { quiet: Some(quiet.clone()), ..item }).collect();
+    sets.into_iter().filter(is_in_it).map(read).collect()
+}
+
+/// Deletes a clone whose time is over, and tells of what it leaves undone.
+async fn give_up(
+    services: &Services,
+    plan: &Plan,
+    purpose: &Purpose<'_>,
+    sets: Vec<Set>,
+    clone: &Instance,
+) -> Result<Turn, ErrorReport> {
+    let left = left_to_do(services, &sets).await?;
+    if left.at_work {
+        return Ok(Turn { waits_for: Some(clone.name.clone()), ..Turn::default() });
+    }
+    if left.is_due() {
+        let hours = caps::DRILL_AT_MOST_S / 3600;
+        let message = format!("{} tenants were not read from clone {} within {hours} hours", left.due.len(), clone.name);
+        raise(services, plan, purpose, &ErrorReport::new(ErrorCode::EnvironmentBad, message)).await?;
+    }
+    delete(services, &clone.name, &purpose.database.id).await?;
+    Ok(Turn::default())
+}
+
+/// What is left of some sets.
+struct Left {
+    /// Those in which something is due and nobody is at work.
+    due: Vec<Set>,
+    /// Whether another invocation is at work on any.
+    at_work: bool,
+}
+
+impl Left {
+    fn is_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+}
+
+async fn left_to_do(services: &Services, sets: &[Set]) -> Result<Left, ErrorReport> {
+    let looked_up = futures::stream::iter(sets).map(|set| async move {
+        let mut standings = Vec::new();
+        for item in set {
+            standings.push(standing(services, item).await?);
         }
-        at_work |= is_at_work;
-        // What is at work in another invocation goes through its set in order.
-        if is_due && !is_at_work {
-            due.push(set);
+        Ok::<_, ErrorReport>((set, standings))
+    });
+    let looked_up: Vec<(&Set, Vec<Standing>)> = looked_up.buffered(caps::LOOKED_AT_ONCE).try_collect().await?;
+    let mut left = Left { due: Vec::new(), at_work: false };
+    for (set, standings) in looked_up {
+        if standings.contains(&Standing::AtWork) {
+            left.at_work = true;
+        } else if standings.contains(&Standing::Due) {
+            left.due.push(set.clone());
         }
     }
-    Ok((due, at_work))
+    Ok(left)
 }
 
 async fn standing(services: &Services, item: &Item) -> Result<Standing, ErrorReport> {
@@ -171,36 +243,29 @@ fn is_final(code: &str) -> bool {
     known.is_some_and(|code| !matches!(code.class(), Class::Transient | Class::Throttled | Class::Conflict))
 }
 
-/// Tells the subscribers of a clone that cannot be had.
-async fn tell_of(
-    services: &Services,
-    plan: &Plan,
-    purpose: &Purpose<'_>,
-    progress: Result<Progress, ErrorReport>,
-) -> Result<Progress, ErrorReport> {
-    let subject = format!("clone of instance {} for rule {}", purpose.database.instance, purpose.rule.id);
-    match &progress {
-        Ok(_) => services.all_clear(AlertClass::EnvironmentBad, &subject).await?,
-        Err(report) => {
-            let said = Said {
-                summary: format!("rule {} cannot read its clone: {report}", purpose.rule.id),
-                meaning: "the tenants of this rule on that instance get no recovery points meanwhile; older ones still serve"
-                    .to_owned(),
-                remedy: "mend the cause, or let the rule read from the primary; the next tick tries again".to_owned(),
-            };
-            services.raise(plan, AlertClass::EnvironmentBad, &subject, said).await?;
-        }
-    }
-    progress
+fn alert_subject(purpose: &Purpose<'_>) -> String {
+    format!("clone of instance {} for rule {}", purpose.database.instance, purpose.rule.id)
 }
 
-fn tell(turns: Vec<Turn>) -> Result<Value, ErrorReport> {
+/// Tells the subscribers of a clone that cannot be had.
+async fn raise(services: &Services, plan: &Plan, purpose: &Purpose<'_>, report: &ErrorReport) -> Result<(), ErrorReport> {
+    let said = Said {
+        summary: format!("rule {} cannot read its clone: {report}", purpose.rule.id),
+        meaning: "the tenants of this rule on that instance get no recovery points meanwhile; older ones still serve".to_owned(),
+        remedy: "mend the cause, or let the rule read from the primary; the rule's next tick tries again".to_owned(),
+    };
+    services.raise(plan, AlertClass::EnvironmentBad, &alert_subject(purpose), said).await
+}
+
+fn tell(turns: Vec<Turn>, trouble: Trouble) -> Result<Value, ErrorReport> {
     let (mut done, mut waiting) = (Vec::new(), Vec::new());
     for turn in turns {
         done.extend(turn.done);
         waiting.extend(turn.waits_for);
     }
-    let mut told = report(done.len(), done, false)?;
-    told["waiting_for"] = serde_json::json!(waiting);
+    let told = report(done.len(), done, false);
+    trouble.into_result()?;
+    let mut told = told?;
+    told["waiting_for"] = json!(waiting);
     Ok(told)
 }

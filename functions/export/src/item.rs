@@ -18,6 +18,7 @@ use runtime::{
 };
 use serde_json::{Value, json};
 use sources::{
+    SourceError,
     configuration::{self, Setting},
     media,
     postgres::{self, Exported, Sweep, Turn},
@@ -154,8 +155,10 @@ impl Item {
     ) -> Result<Made, ErrorReport> {
         let started_at = services.clock.now();
         let time = Time::of(deadline);
+        // A tenant of a sweep may have waited for the server to sort all tenants' rows: by itself it may well be fast.
+        let fault_of_its_own = sweep.is_none();
         let written = tokio::time::timeout(time.budget, Box::pin(self.write(services, plan, held, &time, sweep))).await;
-        let (report, recorded) = match written.unwrap_or_else(|_| Err(out_of_time(time.budget))) {
+        let (report, recorded) = match written.unwrap_or_else(|_| Err(out_of_time(time.budget, fault_of_its_own))) {
             Ok(Filled::Whole(content)) => {
                 let point = services.catalog.publish(held, content, services.clock.now()).await?;
                 tracing::info!(elapsed_ms = services.ms_since(started_at), "published");
@@ -175,7 +178,7 @@ impl Item {
         };
         match recorded {
             // An heir has the slot: its outcome counts, not ours.
-            Err(error) if error.code() == ErrorCode::Fenced => {}
+            Err(error) if error.code() == ErrorCode::Fenced => return Err(error.into()),
             Err(error) => tracing::warn!(%error, "the failure could not be recorded; the slot stays running until it is retried"),
             Ok(()) => {}
         }
@@ -196,7 +199,7 @@ impl Item {
         let listed = || Some(ReadSpan { from: began_at, until: services.clock.now() });
         let (mut facts, read) = match (self.kind, sweep) {
             (Kind::Database, Some(sweep)) => {
-                let facts = sweep.export(&self.tenant.id, &writer).await.map_err(|error| located(plan, self, error.into()))?;
+                let facts = sweep.export(&self.tenant.id, &writer).await.map_err(|error| located(plan, self, error))?;
                 (facts.encode()?, facts.read()?)
             }
             (Kind::Database, None) => {
@@ -205,10 +208,12 @@ impl Item {
                 let endpoint = source::endpoint(services, plan, self).await?;
                 let scope = scope(plan, &self.tenant)?;
                 let exported = postgres::export_for(&endpoint, &services.tools(), &scope, &writer, turn).await;
-                match exported.map_err(|error| located(plan, self, error.into()))? {
+                match exported.map_err(|error| located(plan, self, error))? {
                     Exported::Whole(facts) => (facts.encode()?, facts.read()?),
                     // What the run before had read is of no use, and this one's would not be either.
-                    Exported::Paused(paused) if paused.began_anew && time.was_enough() => return Err(out_of_time(time.budget)),
+                    Exported::Paused(paused) if paused.began_anew && time.was_enough() => {
+                        return Err(out_of_time(time.budget, true));
+                    }
                     Exported::Paused(paused) => {
                         writer.suspend(paused.account).await?;
                         return Ok(Filled::Paused(parent));
@@ -328,9 +333,9 @@ fn to_be_continued(time: &Time<'_>) -> ErrorReport {
 }
 
 /// A whole invocation that was not enough will not be enough the next time; what was begun late may well fit then.
-fn out_of_time(budget: Duration) -> ErrorReport {
+fn out_of_time(budget: Duration, fault_of_its_own: bool) -> ErrorReport {
     let seconds = budget.as_secs();
-    if budget < ENOUGH {
+    if budget < ENOUGH || !fault_of_its_own {
         return ErrorReport::new(
             ErrorCode::DeadlineNear,
             format!("it was begun with {seconds} s left and not finished; the next invocation begins it anew"),
@@ -344,7 +349,16 @@ fn out_of_time(budget: Duration) -> ErrorReport {
 }
 
 /// Adds to a database's error what a person has to look at: the instance and the secret, which a host name does not tell.
-pub(crate) fn located(plan: &Plan, item: &Item, report: ErrorReport) -> ErrorReport {
+pub(crate) fn located(plan: &Plan, item: &Item, error: SourceError) -> ErrorReport {
+    // A clone takes the password of its snapshot's time.
+    let rotated = item.quiet.is_some() && matches!(error, SourceError::Login { .. });
+    let mut report = ErrorReport::from(error);
+    if rotated {
+        report.code = ErrorCode::EnvironmentBad;
+        report
+            .message
+            .push_str("; if its password was changed after the clone's snapshot was taken, the next snapshot has the new one");
+    }
     let Some(database) = plan.database(&item.tenant.database_id) else { return report };
     let instance = source::instance(item, database).unwrap_or(&database.instance);
     let message = format!("instance {instance}, login in secret {}: {}", database.secret, report.message);

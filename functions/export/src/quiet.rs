@@ -23,6 +23,9 @@ pub(crate) const PREFIX: &str = "holdfast-export-";
 /// The time in a name.
 const TIME: &str = "%Y%m%dt%H%M%S";
 
+/// How RDS names states that an instance does not leave by itself.
+const HOPELESS: [&str; 5] = ["failed", "incompatible-", "inaccessible-", "restore-error", "storage-full"];
+
 /// What a clone is for: the exports of one tick from one instance.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Purpose<'a> {
@@ -104,6 +107,10 @@ impl<'a> Purpose<'a> {
 
     /// How far a clone of this purpose has come.
     pub(crate) async fn progress(&self, services: &Services, instance: &Instance) -> Result<Progress, ErrorReport> {
+        if HOPELESS.iter().any(|status| instance.status.starts_with(status)) {
+            let message = format!("clone {} is {}; RDS's events of it say why", instance.name, instance.status);
+            return Err(ErrorReport::new(ErrorCode::EnvironmentBad, message));
+        }
         if !instance.is_available() {
             return Ok(Progress::Coming(instance.name.clone()));
         }

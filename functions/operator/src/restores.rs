@@ -112,7 +112,10 @@ async fn choose(services: &Services, wish: &Wish) -> Result<RecoveryPoint, Error
     let (subject, kind) = (Subject::Tenant(wish.tenant.clone()), wish.kind.unwrap_or_default());
     let points = services.catalog.points(&subject, Some(kind), caps::LISTED_POINTS_MAX).await?;
     let until = wish.time.unwrap_or(Timestamp::MAX);
-    let found = points.into_iter().map(|point| point.value).find(|point| point.is_usable() && point.scheduled_time <= until);
+    let serves = |point: &RecoveryPoint| point.is_usable() && point.scheduled_time <= until;
+    // The newest data, not the newest slot: what was read from a clone is older than its slot. Listed newest first, so of equals the
+    // last stands first.
+    let found = points.into_iter().map(|point| point.value).filter(serves).rev().max_by_key(RecoveryPoint::as_of);
     found.ok_or_else(|| {
         let message = format!(
             "tenant {} has no usable {} recovery point at or before that time; see `holdfast points --tenant {0}`",

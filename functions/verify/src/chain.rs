@@ -15,9 +15,10 @@ use jiff::Timestamp;
 use runtime::{
     Invocation,
     services::{Said, Services, first_few, place_in_chain},
+    trouble::Trouble,
 };
 
-use crate::{authentic, trouble::Trouble};
+use crate::authentic;
 
 /// What the day's check follows: the links of the last two days, so that a round that failed leaves none out …
 const FOLLOWED_S: i64 = 48 * 3600;

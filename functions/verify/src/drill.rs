@@ -23,10 +23,11 @@ use runtime::{
     Invocation,
     copies::Wanted,
     services::{Said, Services, known_database},
+    trouble::Trouble,
 };
 use serde_json::{Value, json};
 
-use crate::{authentic, clone, compare, rotation, trouble::Trouble, verdict::Verdict};
+use crate::{authentic, clone, compare, rotation, verdict::Verdict};
 
 /// Begins the restore test that is most due, or finds the one that this tick began. Returns the clone's name, if any tenant has
 /// a recovery point.

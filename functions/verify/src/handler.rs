@@ -20,12 +20,13 @@ use runtime::{
     Event, Invocation,
     event::{MalformedEvent, RdsSource},
     services::{Services, first_few},
+    trouble::Trouble,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 use vault::{CheckReport, Share};
 
-use crate::{authentic, chain, drill, references, trouble::Trouble};
+use crate::{authentic, chain, drill, references};
 
 /// The rule whose tick checks everything and begins a restore test.
 const DAILY: &str = "verify-daily";

@@ -8,7 +8,6 @@ mod drill;
 mod handler;
 mod references;
 mod rotation;
-mod trouble;
 mod verdict;
 
 use runtime::{door, services::Services};

@@ -18,13 +18,12 @@ use jiff::Timestamp;
 use runtime::{
     Invocation,
     services::{Said, Services},
+    trouble::Trouble,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sources::references::{Asked, Reconciled, read_at, reconcile};
 use vault::PointReader;
-
-use crate::trouble::Trouble;
 
 /// Recovery points of each kind, the newest, among which two are looked for that fit together.
 const POINTS_LOOKED_AT: usize = 100;

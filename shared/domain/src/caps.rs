@@ -90,5 +90,8 @@ pub const SWEPT_TENANTS_MAX: usize = 1_000;
 /// Bytes in a tenant's last recovery point from which on it is exported by itself, because a sweep cannot be gone on from: a few seconds of
 /// reading, so that no tenant keeps the others of a sweep waiting.
 pub const SWEPT_TENANT_BYTES_MAX: u64 = 256 << 20;
+/// Bytes in the last recovery points of the tenants of one sweep: at some 30 MB a second two minutes and a half, and as much again for a
+/// server that has to sort them.
+pub const SWEPT_BYTES_MAX: u64 = 4 << 30;
 /// Tenants whose newest recovery points are looked up at once to arrange a tick, a query of some ten milliseconds each.
 pub const LOOKED_AT_ONCE: usize = 8;

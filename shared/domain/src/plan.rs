@@ -163,7 +163,7 @@ pub enum ReadFrom {
     Primary,
     /// Its read replica, which may lag behind.
     Replica,
-    /// A copy made from its newest snapshot for this purpose: quiet, as old as the snapshot, and no load on production. Refused for now.
+    /// A copy made from its newest snapshot for this purpose: quiet, as old as the snapshot, and no load on production.
     Clone,
 }
 

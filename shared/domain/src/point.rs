@@ -211,7 +211,7 @@ pub struct RecoveryPoint {
     pub kind: Kind,
     /// The rule that asked for it.
     pub rule: String,
-    /// The instant the schedule named. Retention and RPO count from here.
+    /// The instant the schedule named. Retention counts from here, the RPO from [`RecoveryPoint::as_of`].
     pub scheduled_time: Timestamp,
     /// The run that holds the slot.
     pub run: RunId,

@@ -26,6 +26,7 @@ pub mod fresh;
 pub mod reply;
 pub mod services;
 pub mod telemetry;
+pub mod trouble;
 
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use config::Config;

@@ -36,15 +36,41 @@ const COLUMNS: &str = "WITH RECURSIVE naming(oid, is_direct) AS (
 /// A schema is loaded beside the live one, where its own name still means the live objects, and a pool's rows by a role that may not use
 /// the pool's schema. In a database of its own the objects are there when the rows come, except for indexes.
 pub(crate) async fn refuse(session: &Session, scope: &Scope, facts: &DatabaseFacts) -> Result<(), SourceError> {
+    let columns = columns(session, scope).await?;
+    refuse_in(session, scope, facts, &columns).await
+}
+
+/// Those of a pool's tenants whose rows name no such objects. The others' exports are refused, each by its own name.
+pub(crate) async fn passing(session: &Session, scopes: Vec<Scope>, facts: &DatabaseFacts) -> Result<Vec<Scope>, SourceError> {
+    let Some(first) = scopes.first() else { return Ok(scopes) };
+    let columns = columns(session, first).await?;
+    if columns.is_empty() {
+        return Ok(scopes);
+    }
+    let mut passing = Vec::new();
+    for scope in scopes {
+        match refuse_in(session, &scope, facts, &columns).await {
+            Ok(()) => passing.push(scope),
+            Err(SourceError::Refused { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(passing)
+}
+
+async fn columns(session: &Session, scope: &Scope) -> Result<Vec<NamingColumn>, SourceError> {
     let sql = format!("{COLUMNS} AND {} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3", scope.schema_condition("n.nspname"));
-    let columns: Vec<NamingColumn> = session.select("looking for columns that name objects", &sql).await?;
+    session.select("looking for columns that name objects", &sql).await
+}
+
+async fn refuse_in(session: &Session, scope: &Scope, facts: &DatabaseFacts, columns: &[NamingColumn]) -> Result<(), SourceError> {
     for NamingColumn { schema, table, column, type_name, is_direct } in columns {
-        let name = QualifiedName { schema, name: table };
+        let name = QualifiedName { schema: schema.clone(), name: table.clone() };
         let Some(found) = facts.tables.iter().find(|found| found.name == name) else { continue };
         let (condition, what) = match &scope.schema {
             Some(schema) => {
                 let schema = literal(schema.as_str());
-                let names_own = if is_direct {
+                let names_own = if *is_direct {
                     format!("position(format('%I.', {schema}) in {column}::text) > 0 OR {column}::text = format('%I', {schema})")
                 } else {
                     format!("position({schema} in {column}::text) > 0")
@@ -55,7 +81,7 @@ pub(crate) async fn refuse(session: &Session, scope: &Scope, facts: &DatabaseFac
                 };
                 (names_own, "objects of its own schema")
             }
-            None if is_direct => {
+            None if *is_direct => {
                 let is_index =
                     format!("{column}::oid IN (SELECT oid FROM pg_class WHERE relkind IN ('i', 'I') AND oid >= 16384)");
                 (is_index, "indexes, which are made after the rows")

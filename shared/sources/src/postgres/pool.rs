@@ -16,7 +16,7 @@ use super::{
     endpoint::Endpoint,
     facts::{DatabaseFacts, TableFacts},
     ident::{list, literal},
-    refusals, replay,
+    names_in_rows, refusals, replay,
     runs::{Places, Runs},
     scope::Scope,
     session::Session,
@@ -145,7 +145,9 @@ impl Pool {
         };
         let scopes: Vec<Scope> = scopes.iter().filter(is_spelt).cloned().collect();
         let Some(first) = scopes.first() else { return Ok((Vec::new(), facts, Vec::new())) };
-        refusals::check(session, first, &facts).await?;
+        refusals::check_structure(session, first, &facts).await?;
+        let scopes = names_in_rows::passing(session, scopes.clone(), &facts).await?;
+        let Some(first) = scopes.first() else { return Ok((Vec::new(), facts, Vec::new())) };
         let (key, tables) = worth_sweeping(session, first, &facts).await?;
         let order = match &key {
             Some(key) => in_order(session, scopes, key).await?,

@@ -12,18 +12,22 @@ struct Named {
 
 /// Refuses a scope that cannot be exported completely.
 pub(crate) async fn check(session: &Session, scope: &Scope, facts: &DatabaseFacts) -> Result<(), SourceError> {
+    check_structure(session, scope, facts).await?;
+    names_in_rows::refuse(session, scope, facts).await
+}
+
+/// Refuses what does not depend on the rows: of a pool, for all its tenants alike.
+pub(crate) async fn check_structure(session: &Session, scope: &Scope, facts: &DatabaseFacts) -> Result<(), SourceError> {
     if !scope.is_pool() {
         unrestorable::refuse(session, scope).await?;
     }
     refuse_large_objects(session, scope).await?;
     if scope.is_pool() {
-        check_pool(session, scope, facts).await?;
-        names_in_rows::refuse(session, scope, facts).await
+        check_pool(session, scope, facts).await
     } else {
         refuse_foreign_tables(session, scope).await?;
         refuse_extension_data(session, facts).await?;
         refuse_references_to_left_out(session, facts)?;
-        names_in_rows::refuse(session, scope, facts).await?;
         match &scope.schema {
             Some(_) => {
                 names_in_rows::refuse_outside_schemas(session, scope).await?;
@@ -164,7 +168,6 @@ async fn check_schema(session: &Session, scope: &Scope, facts: &DatabaseFacts) -
             "move it with ALTER EXTENSION … SET SCHEMA, because it belongs to all tenants",
         ));
     }
-    refuse_casts(session, scope).await?;
     let sql = format!(
         "SELECT format('%I.%I and %I.%I', n.nspname, c.relname, pn.nspname, p.relname) AS name
          FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -180,26 +183,6 @@ async fn check_schema(session: &Session, scope: &Scope, facts: &DatabaseFacts) -
             session.place(),
             format!("{} are partition or child and parent in different schemas", pair.name),
             "keep a partitioned table's partitions in the tenant's schema",
-        )),
-    }
-}
-
-/// A dump of one schema holds no casts, because they belong to none.
-async fn refuse_casts(session: &Session, scope: &Scope) -> Result<(), SourceError> {
-    let sql = format!(
-        "SELECT i.identity AS name FROM pg_cast c CROSS JOIN LATERAL pg_identify_object('pg_cast'::regclass, c.oid, 0) i
-         WHERE EXISTS (SELECT FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid IN (c.castsource, c.casttarget) AND {})
-             AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_cast'::regclass AND d.objid = c.oid AND d.deptype IN ('e', 'i'))
-         ORDER BY 1",
-        scope.schema_condition("n.nspname")
-    );
-    let found: Vec<Named> = session.select("looking for casts", &sql).await?;
-    match found.first() {
-        None => Ok(()),
-        Some(cast) => Err(SourceError::refused(
-            session.place(),
-            format!("cast {} is of a type of the tenant's schema, but a cast belongs to no schema", cast.name),
-            "use a function instead, or give the tenant a database of its own",
         )),
     }
 }

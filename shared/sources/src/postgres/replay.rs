@@ -20,5 +20,12 @@ pub(crate) async fn of(session: &Session) -> Result<Option<StandbyFacts>, Source
         (extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000)::bigint AS lag_ms";
     let Found { is_standby, replayed_lsn, replayed_at, lag_ms } =
         session.select_one("asking how far the standby has come", sql).await?;
+    if is_standby && replayed_at.is_none() {
+        return Err(SourceError::Unreachable {
+            place: session.place().clone(),
+            doing: "it was asked how old its data is".to_owned(),
+            source: "it has replayed no commit since it was started, so it cannot tell".into(),
+        });
+    }
     Ok(is_standby.then_some(StandbyFacts { replayed_lsn, replayed_at, lag_ms }))
 }

@@ -2,10 +2,10 @@
 
 use crate::model::{ModelBucket, Recorder};
 
-const KEYS: u32 = 10_000;
+const KEYS: u32 = 20_000;
 
 #[tokio::test]
-async fn one_changed_file_of_ten_thousand_costs_a_chunk_or_two() {
+async fn one_changed_file_of_twenty_thousand_costs_a_chunk_or_two() {
     let (bucket, mut recorder) = (ModelBucket::default(), Recorder::new());
     for number in 0..KEYS {
         bucket.put(&format!("uploads/{number:06}.txt"), number);

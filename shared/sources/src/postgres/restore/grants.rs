@@ -66,7 +66,7 @@ async fn set_one(session: &Session, entry: &InventoryEntry) -> Result<Option<Str
     let mut waiting = Vec::new();
     for passed in &entry.passed_on {
         let grantor = Ident::new(passed.grantor.clone())?;
-        waiting.push(format!("SET LOCAL ROLE {grantor}; {}; RESET ROLE", subject.granting(&passed.grant)?));
+        waiting.push(format!("SET LOCAL ROLE {grantor}; {}; SET LOCAL ROLE NONE", subject.granting(&passed.grant)?));
     }
     while !waiting.is_empty() {
         let (mut left, mut refused) = (Vec::new(), None);

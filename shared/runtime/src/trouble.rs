@@ -4,14 +4,14 @@ use domain::ErrorReport;
 
 /// How many items failed, and what the first one said.
 #[derive(Debug, Default)]
-pub(crate) struct Trouble {
+pub struct Trouble {
     count: usize,
     first: Option<ErrorReport>,
 }
 
 impl Trouble {
     /// Logs that an item failed, and remembers it.
-    pub(crate) fn note(&mut self, item: &str, report: ErrorReport) {
+    pub fn note(&mut self, item: &str, report: ErrorReport) {
         tracing::error!(error.code = report.code.name(), "{item} failed: {}", report.message);
         self.count += 1;
         self.first.get_or_insert_with(|| ErrorReport::new(report.code, format!("{item}: {}", report.message)));
@@ -21,7 +21,7 @@ impl Trouble {
     ///
     /// # Errors
     /// The first failure, under its own code, and how many there were.
-    pub(crate) fn into_result(self) -> Result<(), ErrorReport> {
+    pub fn into_result(self) -> Result<(), ErrorReport> {
         let count = self.count;
         self.first
             .map_or(Ok(()), |first| Err(ErrorReport::new(first.code, format!("{count} failed; the first, {}", first.message))))
