@@ -91,7 +91,7 @@ async fn a_privilege_that_comes_with_an_extension_and_was_changed_is_named_as_le
     let named: Vec<_> = facts.left_out.iter().filter(|left| left.kind == "privileges").map(|left| left.name.as_str()).collect();
     assert_eq!(
         named,
-        ["function public.texticlike(public.citext,text)", "view public.pg_stat_statements_info"],
+        ["function public.texticlike(public.citext,pg_catalog.text)", "view public.pg_stat_statements_info"],
         "the other objects have their privileges as they came"
     );
 }

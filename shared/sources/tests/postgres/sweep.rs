@@ -284,6 +284,21 @@ async fn a_tenant_whose_id_is_no_value_of_the_column_is_left_to_an_export_of_its
     pool.close().await;
 }
 
+#[tokio::test]
+async fn a_tenant_whose_rows_name_objects_of_the_pool_is_left_to_an_export_of_its_own_which_is_refused() {
+    let pooled = Pooled::with("sweep_naming", &owned(&["a", "b", "c"]), "stranger", "text");
+    let naming = "ALTER TABLE app.notes ADD about regclass; UPDATE app.notes SET about = 'app.orders' WHERE tenant_id = 'b';
+        UPDATE app.notes SET about = 'pg_class' WHERE tenant_id = 'c'";
+    cluster().sql("sweep_naming", naming);
+    let pool = pooled.pool().await;
+    assert_eq!(pool.tenants().map(TenantId::as_str).collect::<Vec<_>>(), ["a", "c"]);
+    pool.close().await;
+    let b = &pooled.scopes[1];
+    let writer = pooled.writer(b.tenant(), None).await;
+    let refused = export(&cluster().master(), &cluster().tools(), b, &writer).await.unwrap_err();
+    assert!(refused.code() == ErrorCode::SourceRefused && refused.to_string().contains("about"), "{refused}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_without_a_row_has_every_table_and_none_of_it() {
     let mut pooled = Pooled::with("swept_empty", &owned(&["a"]), "x", "text");
