@@ -38,7 +38,7 @@ def test_the_example_plan_follows_the_schema(root, plan):
         lambda p: p["rules"][0].update(kind="drill"),
         lambda p: p["rules"][0].update(full=True),
         lambda p: p["rules"][1].update(full="weekly"),
-        lambda p: p["rules"][1].update(read_from="clone"),
+        lambda p: p["rules"][1].update(read_from="standby"),
         lambda p: p["rules"][0].update(read_from="replica"),
         lambda p: p["retention"].update(min_proven=0),
         lambda p: p["retention"].update(max_expire_per_run=0),

@@ -37,7 +37,7 @@ pub(crate) async fn carry_out(work: &Work<'_>, id: RequestId, approved: &str) ->
     let done = restore::run(&job).await?;
     let proof = restore::prove(&endpoint, &scope, &work.reader).await?;
     let notes = done.notes.into_iter().chain(proof.notes).collect();
-    Ok(Carried { changed: done.changed, rows: proof.rows, undo_copy: done.undo_copy, notes })
+    Ok(Carried { changed: done.changed, rows: proof.rows, not_as_recorded: 0, undo_copy: done.undo_copy, notes })
 }
 
 /// Drops staging that an invocation which was cut off left behind.

@@ -33,13 +33,13 @@ pub(crate) async fn compare(work: &Work<'_>) -> Result<Findings, ErrorReport> {
 }
 
 /// Makes the recorded versions current again, and proves it. Of two deliveries at once, each write is one's only: it is
-/// conditional on what was looked at, and the other fails with `TargetDrifted` and goes on when it is delivered again.
+/// conditional on what was looked at, and the other fails with `Fenced` and goes on when it is delivered again.
 pub(crate) async fn carry_out(work: &Work<'_>, _: RequestId, approved: &str) -> Result<Carried, ErrorReport> {
     let target = target(work)?;
     let way_back = way_back(work, &target).await?;
     let done = Box::pin(restore::run(&work.reader, &target, approved)).await?;
     let undo_copy = done.changed.then_some(way_back);
-    Ok(Carried { changed: done.changed, rows: done.files, undo_copy, notes: done.notes })
+    Ok(Carried { changed: done.changed, rows: done.files, not_as_recorded: done.lost, undo_copy, notes: done.notes })
 }
 
 /// How to get at what was live before.

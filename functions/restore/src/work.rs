@@ -21,12 +21,14 @@ pub(crate) struct Work<'a> {
     pub(crate) reader: PointReader,
 }
 
-/// What was done, after the live data was found equal to the recovery point.
+/// What was done, after the live data was found equal to the recovery point as far as it could be put back.
 pub(crate) struct Carried {
     /// Whether anything had to be changed.
     pub(crate) changed: bool,
     /// Rows, or records, that match.
     pub(crate) rows: u64,
+    /// Records that a person has to see to: what could not be put back, or is otherwise than recorded. The notes say which.
+    pub(crate) not_as_recorded: u64,
     /// Where what was replaced is kept.
     pub(crate) undo_copy: Option<String>,
     /// What a person should look at.

@@ -84,14 +84,14 @@ impl Parameters {
     /// Adds tags to a parameter, or replaces their values. Needs `ssm:AddTagsToResource`.
     ///
     /// # Errors
-    /// If the parameter does not exist, or the service refuses a tag.
+    /// `Unusable` if the service refuses a tag; otherwise if the parameter does not exist, or the call fails.
     pub async fn tag(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<(), AwsError> {
         let call = Call::new("ssm:AddTagsToResource", name);
         let tags = tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build().expect("both are set")).collect();
         let add = self.client.add_tags_to_resource().resource_type(ResourceTypeForTagging::Parameter).resource_id(name);
         match add.set_tags(Some(tags)).send().await {
             Ok(_) => Ok(()),
-            Err(error) => Err(gone_or(Answer::of(error), call)),
+            Err(error) => Err(refused_or(Answer::of(error), call)),
         }
     }
 
@@ -107,6 +107,12 @@ impl Parameters {
 /// Sorts a failure; SSM's own word for a parameter that is not there, where tags are concerned, is `InvalidResourceId`.
 fn gone_or(answer: Answer, call: Call) -> AwsError {
     if answer.is(&["InvalidResourceId"]) { AwsError::NotFound { call, answer } } else { answer.sorted(call) }
+}
+
+/// Sorts the failure of a change. What the service refuses about this one parameter it refuses every time, and about no other.
+fn refused_or(answer: Answer, call: Call) -> AwsError {
+    let refused = answer.is(&["TooManyTagsError", "ValidationException"]);
+    if refused { AwsError::Unusable { call, answer } } else { gone_or(answer, call) }
 }
 
 fn read(found: &ParameterMetadata) -> Option<Parameter> {
@@ -125,4 +131,23 @@ fn read(found: &ParameterMetadata) -> Option<Parameter> {
         allowed_pattern: text(found.allowed_pattern()).filter(|pattern| !pattern.is_empty()),
         policies: found.policies().iter().filter_map(|policy| text(policy.policy_text())).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_about_one_parameter_is_told_from_what_may_pass() {
+        let sorted = |code: &str| {
+            let answer = Answer { code: code.to_owned(), message: String::new(), status: Some(400) };
+            refused_or(answer, Call::new("ssm:AddTagsToResource", "/a"))
+        };
+        for code in ["TooManyTagsError", "ValidationException"] {
+            assert!(matches!(sorted(code), AwsError::Unusable { .. }), "{code}");
+        }
+        assert!(matches!(sorted("InvalidResourceId"), AwsError::NotFound { .. }));
+        assert!(matches!(sorted("TooManyUpdates"), AwsError::Unavailable { .. }));
+        assert!(matches!(sorted("AccessDeniedException"), AwsError::Denied { .. }));
+    }
 }

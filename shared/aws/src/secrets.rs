@@ -98,12 +98,12 @@ impl Secrets {
     /// One that is not scheduled any more is left as it is.
     ///
     /// # Errors
-    /// If it does not exist.
+    /// `Unusable` if the service refuses it; otherwise if the secret does not exist, or the call fails.
     pub async fn take_back(&self, name: &str) -> Result<(), AwsError> {
         match self.client.restore_secret().secret_id(name).send().await {
             Ok(_) => Ok(()),
             Err(error) if error.as_service_error().is_some_and(|error| error.is_invalid_request_exception()) => Ok(()),
-            Err(error) => Err(Call::new("secretsmanager:RestoreSecret", name).failed(error)),
+            Err(error) => Err(refused_or(Answer::of(error), Call::new("secretsmanager:RestoreSecret", name))),
         }
     }
 
@@ -112,7 +112,7 @@ impl Secrets {
     /// [`Started::Before`] says that there is one of this name: compare before taking it for ours.
     ///
     /// # Errors
-    /// If the service refuses it, for example because its key cannot be used.
+    /// `Unusable` if the service refuses it as it is; otherwise if the call fails, for example because its key cannot be used.
     pub async fn create(&self, secret: &Secret) -> Result<Started, AwsError> {
         let create = self.client.create_secret().name(&secret.name).set_kms_key_id(secret.key_id.clone());
         let create = create.set_description(secret.description.clone().filter(|text| !text.is_empty()));
@@ -121,17 +121,17 @@ impl Secrets {
             Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_exists_exception()) => {
                 Ok(Started::Before)
             }
-            Err(error) => Err(Call::new("secretsmanager:CreateSecret", &secret.name).failed(error)),
+            Err(error) => Err(refused_or(Answer::of(error), Call::new("secretsmanager:CreateSecret", &secret.name))),
         }
     }
 
     /// Adds tags to a secret, or replaces their values. Needs `secretsmanager:TagResource`.
     ///
     /// # Errors
-    /// If the secret does not exist, or the service refuses a tag.
+    /// `Unusable` if the service refuses a tag; otherwise if the secret does not exist, or the call fails.
     pub async fn tag(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<(), AwsError> {
         let tagged = self.client.tag_resource().secret_id(name).set_tags(Some(to_tags(tags))).send().await;
-        tagged.map(|_| ()).map_err(|error| Call::new("secretsmanager:TagResource", name).failed(error))
+        tagged.map(|_| ()).map_err(|error| refused_or(Answer::of(error), Call::new("secretsmanager:TagResource", name)))
     }
 
     /// Gives a secret a resource policy, which must not be open to everybody. Needs `secretsmanager:PutResourcePolicy`.
@@ -140,10 +140,8 @@ impl Secrets {
     /// `Unusable` if the service refuses the policy; otherwise if the call fails.
     pub async fn set_policy(&self, name: &str, policy: &str) -> Result<(), AwsError> {
         let put = self.client.put_resource_policy().secret_id(name).resource_policy(policy).block_public_policy(true);
-        let Err(error) = put.send().await else { return Ok(()) };
-        let (call, answer) = (Call::new("secretsmanager:PutResourcePolicy", name), Answer::of(error));
-        let refused = answer.is(&["MalformedPolicyDocumentException", "PublicPolicyException"]);
-        Err(if refused { AwsError::Unusable { call, answer } } else { answer.sorted(call) })
+        let put = put.send().await;
+        put.map(|_| ()).map_err(|error| refused_or(Answer::of(error), Call::new("secretsmanager:PutResourcePolicy", name)))
     }
 
     async fn describe(&self, name: &str) -> Result<Secret, AwsError> {
@@ -182,6 +180,20 @@ fn read(found: DescribeSecretOutput, policy: Option<String>) -> Option<Secret> {
     })
 }
 
+/// Sorts the failure of a change. What the service refuses about this one secret it refuses every time, and about no other.
+fn refused_or(answer: Answer, call: Call) -> AwsError {
+    let refused = answer.is(&[
+        "InvalidParameterException",
+        "InvalidRequestException",
+        "LimitExceededException",
+        "MalformedPolicyDocumentException",
+        "PreconditionNotMetException",
+        "PublicPolicyException",
+        "ValidationException",
+    ]);
+    if refused { AwsError::Unusable { call, answer } } else { answer.sorted(call) }
+}
+
 fn to_tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
     tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }
@@ -189,4 +201,25 @@ fn to_tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
 fn rule(rules: &RotationRulesType) -> Option<String> {
     let schedule = rules.schedule_expression().map(str::to_owned);
     schedule.or_else(|| rules.automatically_after_days().map(|days| format!("rate({days} days)")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_about_one_secret_is_told_from_what_may_pass() {
+        let sorted = |code: &str| {
+            let answer = Answer { code: code.to_owned(), message: String::new(), status: Some(400) };
+            refused_or(answer, Call::new("secretsmanager:CreateSecret", "a"))
+        };
+        for code in ["InvalidParameterException", "InvalidRequestException", "LimitExceededException", "ValidationException"] {
+            assert!(matches!(sorted(code), AwsError::Unusable { .. }), "{code}");
+        }
+        assert!(matches!(sorted("ThrottlingException"), AwsError::Throttled { .. }));
+        assert!(matches!(sorted("AccessDeniedException"), AwsError::Denied { .. }));
+        assert!(matches!(sorted("EncryptionFailure"), AwsError::KeyUnusable { .. }));
+        assert!(matches!(sorted("ResourceNotFoundException"), AwsError::NotFound { .. }));
+        assert!(matches!(sorted("InternalServiceError"), AwsError::Unavailable { .. }));
+    }
 }

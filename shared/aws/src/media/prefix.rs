@@ -43,12 +43,12 @@ impl MediaPrefix {
         Call::new(action, format!("{}/{}", self.media.bucket, self.key(below)))
     }
 
-    /// Gives a failure to change a key its meaning.
+    /// Gives a failure to change a key its meaning. A key that is not as it was looked at may have been changed by somebody else, or by this
+    /// very call, whose first answer was lost: the next delivery looks again, and tells one from the other.
     fn refused(&self, call: Call, answer: Answer) -> ErrorReport {
         if answer.is(&["PreconditionFailed", "ConditionalRequestConflict"]) || matches!(answer.status, Some(409 | 412)) {
-            let message =
-                format!("{call}: somebody wrote there while the tenant's files were being restored; make a new request");
-            return ErrorReport::new(ErrorCode::TargetDrifted, message);
+            let message = format!("{call}: the key is not as it was a moment ago; the next delivery looks at it again");
+            return ErrorReport::new(ErrorCode::Fenced, message);
         }
         answer.sorted(call).into()
     }
@@ -109,7 +109,7 @@ impl Bucket for MediaPrefix {
     /// Needs `s3:GetObject`, `s3:GetObjectVersion`, `s3:PutObject` and `s3:PutObjectTagging`, and, for objects under a KMS key, `kms:Decrypt` and
     /// `kms:GenerateDataKey` with it. The copy has the metadata of its source, the recorded tags and storage class, and the bucket's
     /// default encryption.
-    async fn copy_forward(&self, recorded: &ObjectVersion, over: Option<&ObjectVersion>) -> Result<String, ErrorReport> {
+    async fn copy_forward(&self, recorded: &ObjectVersion, over: Option<&ObjectVersion>) -> Result<Option<String>, ErrorReport> {
         let call = || self.call("s3:PutObject", &recorded.key);
         let key = self.key(&recorded.key);
         let source = format!("{}/{}?versionId={}", self.media.bucket, encoded(&key, b"/"), encoded(&recorded.version_id, b""));
@@ -127,8 +127,12 @@ impl Bucket for MediaPrefix {
             TimeoutConfig::builder().operation_attempt_timeout(COPY_ATTEMPT_TIMEOUT).operation_timeout(COPY_TIMEOUT).build();
         let slow = Builder::new().timeout_config(timeouts);
         let copied = request.customize().config_override(slow).send().await;
-        let copied = copied.map_err(|error| self.refused(call(), Answer::of(error)))?;
-        Ok(copied.version_id.ok_or_else(|| call().lacks("version id of the copy"))?)
+        match copied.map_err(Answer::of) {
+            Ok(copied) => Ok(Some(copied.version_id.ok_or_else(|| call().lacks("version id of the copy"))?)),
+            // An archive tier of Intelligent-Tiering, which a listing does not tell from the others.
+            Err(answer) if answer.is(&["InvalidObjectState"]) => Ok(None),
+            Err(answer) => Err(self.refused(call(), answer)),
+        }
     }
 
     /// Needs `s3:DeleteObject` and `s3:GetObject`.

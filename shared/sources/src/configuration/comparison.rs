@@ -85,6 +85,8 @@ impl Prefixes {
 
 /// How notes begin that say what is put back, and what stood there before.
 pub const PUT_BACK: &str = "put back: ";
+/// How the same notes begin after the restore, if it was not put back.
+pub const NOT_PUT_BACK: &str = "not put back: ";
 
 const PARAMETERS: &str = "parameters";
 const SECRETS: &str = "secrets";
@@ -92,7 +94,8 @@ const SECRETS: &str = "secrets";
 type Key = (&'static str, String);
 
 fn keyed(settings: Vec<Setting>) -> BTreeMap<Key, Setting> {
-    settings.into_iter().map(|setting| ((table(&setting), setting.name().to_owned()), setting)).collect()
+    let settings = settings.into_iter().map(Setting::without_reserved_tags);
+    settings.map(|setting| ((table(&setting), setting.name().to_owned()), setting)).collect()
 }
 
 fn table(setting: &Setting) -> &'static str {
@@ -155,13 +158,24 @@ impl Comparison {
     /// What a person should know: first what only they can do, then what is put back, then what stays as it is.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let all = |of: fn(&Standing) -> &Vec<String>| self.standings.values().flat_map(of);
+        self.told(PUT_BACK, |standing| &standing.by_hand)
+    }
+
+    /// What a person should know after the restore: what is still not put back was refused, or nobody approved it.
+    #[must_use]
+    pub fn left(&self) -> Vec<String> {
+        // What there is to do about a secret that is made again is not to be done before it is.
+        self.told(NOT_PUT_BACK, |standing| if standing.is_made_again() { &[] } else { &standing.by_hand })
+    }
+
+    fn told(&self, put_back: &str, by_hand: fn(&Standing) -> &[String]) -> Vec<String> {
         let surplus = self
             .surplus()
             .map(|(table, name)| format!("{} {name} is not in the recovery point; it stays", table.trim_end_matches('s')));
-        let by_hand = all(|standing| &standing.by_hand).map(|note| format!("by hand: {note}"));
-        let put_back = all(|standing| &standing.put_back).map(|note| format!("{PUT_BACK}{note}"));
-        let stays = all(|standing| &standing.stays).cloned().chain(surplus).map(|note| format!("stays: {note}"));
+        let standings = || self.standings.values();
+        let by_hand = standings().flat_map(by_hand).map(|note| format!("by hand: {note}"));
+        let put_back = standings().flat_map(|standing| &standing.put_back).map(|note| format!("{put_back}{note}"));
+        let stays = standings().flat_map(|standing| &standing.stays).cloned().chain(surplus).map(|note| format!("stays: {note}"));
         by_hand.chain(put_back).chain(stays).collect()
     }
 
@@ -211,13 +225,21 @@ impl Comparison {
         steps.filter(|(key, states)| !arrived(key, states)).map(|((_, name), _)| name.clone()).collect()
     }
 
-    /// What a person has to do about the secrets that the restore with this digest makes anew.
+    /// Whether anything of the restore with this digest is done, by this delivery or an earlier one.
+    #[must_use]
+    pub fn has_begun(&self, approved: &str) -> bool {
+        let Some(way) = Way::decode(approved) else { return false };
+        let moved = |key: &Key, states: &[String]| way::place(states, self.live.get(key)).is_some_and(|place| place > 0);
+        self.recorded.keys().any(|key| way.steps.get(&id(key)).is_some_and(|states| moved(key, states)))
+    }
+
+    /// What a person has to do about the secrets that the restore with this digest made anew.
     #[must_use]
     pub fn reissues(&self, approved: &str) -> Vec<String> {
         let Some(way) = Way::decode(approved) else { return Vec::new() };
         let absent = way::state(None);
         let made = |(key, setting): (&Key, &Setting)| match setting {
-            Setting::Secret(secret) if way.steps.get(&id(key))?.first() == Some(&absent) => {
+            Setting::Secret(secret) if self.live.contains_key(key) && way.steps.get(&id(key))?.first() == Some(&absent) => {
                 Some(format!("by hand: {}", reissue(secret)))
             }
             _ => None,
@@ -229,6 +251,12 @@ impl Comparison {
     #[must_use]
     pub fn matching(&self) -> u64 {
         self.standings.values().filter(|standing| standing.matches()).count() as u64
+    }
+
+    /// How many recorded settings a person has to see to: those that are not live as recorded.
+    #[must_use]
+    pub fn not_as_recorded(&self) -> u64 {
+        self.standings.len() as u64 - self.matching()
     }
 
     /// Live settings that were not recorded.

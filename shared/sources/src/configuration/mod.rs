@@ -17,7 +17,7 @@ use vault::{PointReader, StreamSink, StreamSummary};
 use crate::{error::SourceError, json_lines};
 
 pub use change::Change;
-pub use comparison::{Comparison, PUT_BACK, Prefixes, SettingsError, compare};
+pub use comparison::{Comparison, NOT_PUT_BACK, PUT_BACK, Prefixes, SettingsError, compare};
 
 /// The stream of settings in a recovery point.
 pub const STREAM: &str = "configuration";
@@ -111,6 +111,13 @@ impl Setting {
             Self::Parameter(parameter) => &parameter.name,
             Self::Secret(secret) => &secret.name,
         }
+    }
+
+    /// Leaves out the tags that begin with `aws:`. AWS alone writes these, and refuses any call that carries one.
+    fn without_reserved_tags(mut self) -> Self {
+        let (Self::Parameter(Parameter { tags, .. }) | Self::Secret(Secret { tags, .. })) = &mut self;
+        tags.retain(|tag, _| !tag.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws:")));
+        self
     }
 
     /// Whether it is a secret that is scheduled for deletion: a name that is taken, and nothing that serves.

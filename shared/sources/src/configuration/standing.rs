@@ -84,6 +84,11 @@ impl Standing {
         self.changes.is_empty() && self.by_hand.is_empty()
     }
 
+    /// Whether it is of a secret that is missing, and can be made again.
+    pub(super) fn is_made_again(&self) -> bool {
+        matches!(self.changes.first(), Some(Change::Create(_)))
+    }
+
     fn create(&mut self, then: &Secret) {
         let name = &then.name;
         if let Some(service) = &then.managed_by {

@@ -230,6 +230,68 @@ fn more_than_a_request_holds_is_refused() {
 }
 
 #[test]
+fn tags_that_only_aws_writes_are_neither_compared_nor_put_back() {
+    let reserved = tags(&[("owner", "acme"), ("aws:cloudformation:stack-name", "app"), ("AWS:x", "y")]);
+    let (then, gone) = (Secret { tags: reserved.clone(), ..secret("a") }, Secret { tags: reserved.clone(), ..secret("gone") });
+    let there = Parameter { tags: reserved, ..parameter("a") };
+    let recorded = settings(&[there], &[then, gone]);
+    let live = settings(&[parameter("a")], &[Secret { tags: tags(&[("owner", "acme"), ("aws:x", "y")]), ..secret("a") }]);
+    let comparison = held(recorded.clone(), live.clone());
+    let approved = comparison.live_digest().unwrap();
+    let made = Secret { tags: tags(&[("owner", "acme")]), ..secret("gone") };
+    let policy = Change::SetPolicy { secret: "p/acme/gone".into(), policy: POLICY.into() };
+    assert_eq!(comparison.remaining(&approved), Ok(vec![Change::Create(Box::new(made)), policy]));
+    assert!(!format!("{:?}", comparison.notes()).to_lowercase().contains("aws:cloudformation"), "{:?}", comparison.notes());
+    // What AWS adds by itself on the way is no drift.
+    let mut now = live;
+    comparison.remaining(&approved).unwrap().iter().for_each(|change| apply(&mut now, change));
+    if let Some(Setting::Secret(secret)) = now.iter_mut().find(|setting| setting.name() == "p/acme/gone") {
+        secret.tags.insert("aws:by".into(), "itself".into());
+    }
+    assert!(held(recorded, now).unfinished(&approved).is_empty());
+}
+
+#[test]
+fn a_secret_whose_making_got_no_answer_is_gone_on_with_from_what_is_there() {
+    let recorded = settings(&[], &[secret("gone")]);
+    let before = held(recorded.clone(), vec![]);
+    let approved = before.live_digest().unwrap();
+    let mut now = vec![];
+    apply(&mut now, &before.remaining(&approved).unwrap()[0]);
+    let after = held(recorded, now);
+    assert_eq!(after.unfinished(&approved), ["p/acme/gone"]);
+    let policy = Change::SetPolicy { secret: "p/acme/gone".into(), policy: POLICY.into() };
+    assert_eq!(after.remaining(&approved), Ok(vec![policy]));
+}
+
+#[test]
+fn what_was_refused_is_told_as_not_put_back_and_counted() {
+    let (recorded, mut now) = damaged();
+    let before = held(recorded.clone(), now.clone());
+    let approved = before.live_digest().unwrap();
+    let changes = before.remaining(&approved).unwrap();
+    assert!(!before.has_begun(&approved));
+    assert!(before.reissues(&approved).is_empty(), "nothing was made");
+    let untouched = before.left();
+    assert!(untouched.iter().any(|note| note.starts_with("not put back: secret p/acme/gone is missing")), "{untouched:#?}");
+    assert!(!untouched.iter().any(|note| note.contains("made again without a value, which")), "{untouched:#?}");
+    // All but what there is to do about the secret `opened`.
+    let is_refused = |change: &Change| matches!(change, Change::TagSecret { .. } | Change::SetPolicy { .. });
+    changes.iter().filter(|change| !is_refused(change)).for_each(|change| apply(&mut now, change));
+    let after = held(recorded, now);
+    assert!(after.has_begun(&approved));
+    assert_eq!(after.reissues(&approved).len(), 1);
+    // Missing or otherwise: the parameters `gone` and `redescribed`, the secrets `gone`, `going`, `opened` and `rekeyed`.
+    assert_eq!((after.matching(), after.not_as_recorded()), (3, 6), "{:#?}", after.left());
+    let left = after.left();
+    assert!(
+        left.iter().any(|note| note.starts_with("not put back: secret p/acme/opened gets its tag \"owner\" back")),
+        "{left:#?}"
+    );
+    assert!(!left.iter().any(|note| note.starts_with("put back: ")), "{left:#?}");
+}
+
+#[test]
 fn no_change_carries_a_value() {
     let (mut recorded, live) = damaged();
     for setting in &mut recorded {

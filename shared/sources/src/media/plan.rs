@@ -57,14 +57,15 @@ impl KeyState {
         twins.filter(|(live, recorded)| live.size_bytes == recorded.size_bytes && !is_same_version(live, recorded))
     }
 
-    /// Decides. `is_copy` says whether the twins, if there are any, are of the same bytes and tags.
-    pub(super) fn decide(self, is_copy: bool) -> Decision {
+    /// Decides. `is_copy` says whether the twins, if there are any, are of the same bytes and tags; `is_archived` that the recorded version
+    /// turned out to be in an archive.
+    pub(super) fn decide(self, is_copy: bool, is_archived: bool) -> Decision {
         let fate = match (&self.recorded, &self.live) {
             (None, None) => Fate::Absent,
             (None, Some(_)) => Fate::Destroyed,
             (Some(recorded), Some(live)) if is_copy || is_same_version(recorded, live) => Fate::Unchanged,
             (Some(_), _) if !self.is_kept => Fate::Lost(Lost::Gone),
-            (Some(recorded), _) if is_archived(recorded) => Fate::Lost(Lost::Archived),
+            (Some(recorded), _) if is_archived || is_of_archive_class(recorded) => Fate::Lost(Lost::Archived),
             (Some(recorded), _) if recorded.size_bytes > COPY_BYTES_MAX => Fate::Lost(Lost::TooLarge),
             (Some(_), None) => Fate::Returned,
             (Some(_), Some(_)) => Fate::Overwritten,
@@ -73,7 +74,7 @@ impl KeyState {
     }
 }
 
-fn is_archived(version: &ObjectVersion) -> bool {
+fn is_of_archive_class(version: &ObjectVersion) -> bool {
     version.storage_class.as_deref().is_some_and(|class| ARCHIVES.contains(&class))
 }
 
@@ -147,6 +148,11 @@ impl Tally {
     /// How many keys are live as recorded.
     pub(super) fn unchanged(&self) -> u64 {
         self.unchanged
+    }
+
+    /// How many keys cannot be live as recorded.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.iter().map(|(_, count, _)| count).sum()
     }
 
     /// Says which files cannot be brought back, and what a person can do about it.

@@ -54,7 +54,7 @@ fn every_case_of_a_key_has_its_fate() {
             is_newer: false,
             newest: None,
         };
-        assert_eq!(state.decide(is_copy).fate, expected, "{recorded} recorded, {live} live, kept: {is_kept}");
+        assert_eq!(state.decide(is_copy, false).fate, expected, "{recorded} recorded, {live} live, kept: {is_kept}");
     }
 }
 

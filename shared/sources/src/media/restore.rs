@@ -40,8 +40,8 @@ pub trait Bucket: Send + Sync {
     async fn is_copy(&self, live: &ObjectVersion, recorded: &ObjectVersion) -> Result<bool, ErrorReport>;
 
     /// Makes a version current again by copying it onto its own key, with the recorded tags, provided that `over` is still the live
-    /// one. Gives the copy's version id.
-    async fn copy_forward(&self, recorded: &ObjectVersion, over: Option<&ObjectVersion>) -> Result<String, ErrorReport>;
+    /// one. Gives the copy's version id, or none if the version's bytes are in an archive, which no listing may tell.
+    async fn copy_forward(&self, recorded: &ObjectVersion, over: Option<&ObjectVersion>) -> Result<Option<String>, ErrorReport>;
 
     /// Puts a delete marker on a key, provided that this is still the live version.
     async fn mark_deleted(&self, live: &ObjectVersion) -> Result<(), ErrorReport>;
@@ -55,6 +55,8 @@ pub struct Restored {
     /// Files that are live as recorded.
     pub files: u64,
     /// Files that could not be brought back.
+    pub lost: u64,
+    /// Which, and why.
     pub notes: Vec<String>,
 }
 
@@ -75,23 +77,32 @@ pub async fn compare(point: &PointReader, bucket: &dyn Bucket) -> Result<Finding
 /// until then stays so.
 pub async fn run(point: &PointReader, bucket: &dyn Bucket, approved: &str) -> Result<Restored, ErrorReport> {
     bucket.check_keeps_versions().await?;
-    let found = tally(point, bucket, Some(instant_of(approved).unwrap_or(Timestamp::MIN))).await?;
+    let previewed_at = instant_of(approved).unwrap_or(Timestamp::MIN);
+    let found = tally(point, bucket, Some(previewed_at)).await?;
     let changed = found.changes() > 0;
     if changed && !found.is_of(approved) {
-        let message = format!(
-            "the tenant's files in {} changed since the preview; make a new request, so that what is approved is what happens",
-            bucket.place()
-        );
-        return Err(ErrorReport::new(ErrorCode::TargetDrifted, message));
+        return Err(drifted(bucket));
     }
-    let made = if changed { act(point, bucket).await? } else { Made::default() };
+    let made = if changed { act(point, bucket, previewed_at).await? } else { Made::default() };
     let proof = prove(point, bucket, &made).await?;
-    Ok(Restored { changed, files: proof.unchanged(), notes: proof.notes() })
+    Ok(Restored { changed, files: proof.unchanged(), lost: proof.lost(), notes: proof.notes() })
 }
 
-/// The copies of this run, by a hash of key and version id. Needed where nothing else tells that a copy is one.
+fn drifted(bucket: &dyn Bucket) -> ErrorReport {
+    let message = format!(
+        "the tenant's files in {} changed since the preview; make a new request, so that what is approved is what happens",
+        bucket.place()
+    );
+    ErrorReport::new(ErrorCode::TargetDrifted, message)
+}
+
+/// What came of this run's copies, by hashes of key and version id. Needed where nothing else tells that a copy is one.
 #[derive(Default)]
-struct Made(HashSet<[u8; 16]>);
+struct Made {
+    copies: HashSet<[u8; 16]>,
+    /// Recorded versions that turned out to be in an archive.
+    archived: HashSet<[u8; 16]>,
+}
 
 impl Made {
     fn name(key: &str, version_id: &str) -> [u8; 16] {
@@ -103,7 +114,11 @@ impl Made {
     }
 
     fn has(&self, live: &ObjectVersion) -> bool {
-        self.0.contains(&Self::name(&live.key, &live.version_id))
+        self.copies.contains(&Self::name(&live.key, &live.version_id))
+    }
+
+    fn is_archived(&self, recorded: &ObjectVersion) -> bool {
+        self.archived.contains(&Self::name(&recorded.key, &recorded.version_id))
     }
 }
 
@@ -124,7 +139,8 @@ fn decisions<'a>(
             Some((live, recorded)) => made.has(live) || bucket.is_copy(live, recorded).await?,
             None => false,
         };
-        Ok::<_, ErrorReport>(state.decide(is_copy))
+        let is_archived = state.recorded.as_ref().is_some_and(|recorded| made.is_archived(recorded));
+        Ok::<_, ErrorReport>(state.decide(is_copy, is_archived))
     };
     Ok(states.map_ok(decide).try_buffered(LOOKS_AT_ONCE))
 }
@@ -139,19 +155,46 @@ async fn tally(point: &PointReader, bucket: &dyn Bucket, as_of: Option<Timestamp
     Ok(tally)
 }
 
-async fn act(point: &PointReader, bucket: &dyn Bucket) -> Result<Made, ErrorReport> {
+/// What an act came to, for [`Made`].
+enum Act {
+    Copied([u8; 16]),
+    Archived([u8; 16]),
+    /// A delete marker, or nothing to do.
+    Nothing,
+}
+
+/// Lists anew and does what is to be done. What was written since the preview is not touched, nor written over.
+async fn act(point: &PointReader, bucket: &dyn Bucket, previewed_at: Timestamp) -> Result<Made, ErrorReport> {
     let none = Made::default();
-    let carry_out = async |Decision { fate, state }: Decision| match (fate, state.recorded, state.live) {
-        (Fate::Returned | Fate::Overwritten, Some(recorded), live) => {
-            let version_id = bucket.copy_forward(&recorded, live.as_ref()).await?;
-            Ok(Some(Made::name(&recorded.key, &version_id)))
+    let carry_out = async |Decision { fate, state }: Decision| {
+        if state.is_newer && matches!(fate, Fate::Returned | Fate::Overwritten | Fate::Destroyed) {
+            return Err(drifted(bucket));
         }
-        (Fate::Destroyed, None, Some(live)) => bucket.mark_deleted(&live).await.map(|()| None),
-        _ => Ok::<_, ErrorReport>(None),
+        Ok(match (fate, state.recorded, state.live) {
+            (Fate::Returned | Fate::Overwritten, Some(recorded), live) => {
+                match bucket.copy_forward(&recorded, live.as_ref()).await? {
+                    Some(version_id) => Act::Copied(Made::name(&recorded.key, &version_id)),
+                    None => Act::Archived(Made::name(&recorded.key, &recorded.version_id)),
+                }
+            }
+            (Fate::Destroyed, None, Some(live)) => {
+                bucket.mark_deleted(&live).await?;
+                Act::Nothing
+            }
+            _ => Act::Nothing,
+        })
     };
-    let acts = decisions(point, bucket, None, &none)?.map_ok(carry_out).try_buffer_unordered(ACTS_AT_ONCE);
-    let made = acts.try_filter_map(async |made| Ok(made)).try_collect().await?;
-    Ok(Made(made))
+    let acts = decisions(point, bucket, Some(previewed_at), &none)?.map_ok(carry_out).try_buffer_unordered(ACTS_AT_ONCE);
+    let mut acts = std::pin::pin!(acts);
+    let mut made = Made::default();
+    while let Some(act) = acts.try_next().await? {
+        match act {
+            Act::Copied(name) => drop(made.copies.insert(name)),
+            Act::Archived(name) => drop(made.archived.insert(name)),
+            Act::Nothing => {}
+        }
+    }
+    Ok(made)
 }
 
 /// Lists the bucket once more: every recorded file must be live with its bytes, and nothing else.

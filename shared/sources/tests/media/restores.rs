@@ -19,7 +19,7 @@ async fn digest(point: &PointReader, bucket: &ModelBucket) -> String {
 }
 
 fn restored(changed: bool, files: u64) -> Restored {
-    Restored { changed, files, notes: Vec::new() }
+    Restored { changed, files, lost: 0, notes: Vec::new() }
 }
 
 /// A bucket with a history, recorded, and then damaged in every way.
@@ -110,6 +110,34 @@ async fn what_nobody_was_shown_is_not_restored_over() {
 }
 
 #[tokio::test]
+async fn what_is_written_while_a_restore_goes_on_is_not_restored_over() {
+    for key in ["overwritten", "added", "zz new"] {
+        // The preview lists once, the restore to count, then to act.
+        let bucket = ModelBucket { written_before: Some((2, key)), ..ModelBucket::default() };
+        let point = damaged(&bucket).await;
+        let approved = digest(&point, &bucket).await;
+        let error = restore::run(&point, &bucket, &approved).await.expect_err(key);
+        assert_eq!(error.code, ErrorCode::TargetDrifted, "{key}: {error}");
+        assert_eq!(bucket.live()[key].0, 99, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_turns_out_to_be_archived_is_told_and_the_rest_is_restored() {
+    let mut bucket = ModelBucket::default();
+    let archived = bucket.put("archived", 1);
+    bucket.put("fine", 2);
+    let (point, _) = Recorder::new().record(bucket.versions()).await.unwrap();
+    bucket.delete("archived");
+    bucket.delete("fine");
+    bucket.quietly_archived = Some(archived);
+    let approved = digest(&point, &bucket).await;
+    let done = restore::run(&point, &bucket, &approved).await.unwrap();
+    assert_eq!((done.changed, done.files, done.lost), (true, 1, 1));
+    assert!(done.notes[0].contains("archive") && done.notes[0].contains("`archived`"), "{:?}", done.notes);
+}
+
+#[tokio::test]
 async fn what_cannot_be_brought_back_is_told_and_the_rest_is_restored() {
     let bucket = ModelBucket::default();
     let gone = bucket.put("gone", 1);
@@ -132,7 +160,7 @@ async fn what_cannot_be_brought_back_is_told_and_the_rest_is_restored() {
         assert!([reason, version, &format!("`{key}`")].iter().all(|part| note.contains(*part)), "{note}");
     }
     let done = restore::run(&point, &bucket, &findings.live_digest).await.unwrap();
-    assert_eq!(done, Restored { changed: true, files: 1, notes: findings.notes });
+    assert_eq!(done, Restored { changed: true, files: 1, lost: 3, notes: findings.notes });
     assert_eq!(bucket.live().keys().collect::<Vec<_>>(), ["fine"]);
 }
 

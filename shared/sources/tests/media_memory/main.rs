@@ -84,7 +84,7 @@ impl Bucket for Unchanged {
         unreachable!("nothing was copied")
     }
 
-    async fn copy_forward(&self, _: &ObjectVersion, _: Option<&ObjectVersion>) -> Result<String, ErrorReport> {
+    async fn copy_forward(&self, _: &ObjectVersion, _: Option<&ObjectVersion>) -> Result<Option<String>, ErrorReport> {
         unreachable!("nothing is to be returned")
     }
 
