@@ -14,7 +14,7 @@ use domain::{
     register::Tenant,
     slot::Subject,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use runtime::{
     Invocation,
     services::{Said, Services},
@@ -22,7 +22,7 @@ use runtime::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sources::references::{Asked, Reconciled, read_at, reconcile};
+use sources::references::{Asked, CLOCKS_DIFFER_AT_MOST_S, Reconciled, read_at, reconcile};
 use vault::PointReader;
 
 /// Recovery points of each kind, the newest, among which two are looked for that fit together.
@@ -69,7 +69,7 @@ pub(crate) async fn one(services: &Services, item: Item, invocation: &Invocation
     if references.is_empty() {
         return Ok(json!({ "tenant": tenant.id, "configured": 0 }));
     }
-    let Some(done) = in_time(services, &plan, &tenant, invocation).await? else {
+    let Some(done) = in_time(services, &plan, &tenant, time_left(invocation)).await? else {
         let message = format!(
             "tenant {} has no media recovery point whose listing began after one of its database was read; `holdfast run --tenant {0}` makes one",
             tenant.id
@@ -103,7 +103,8 @@ pub(crate) async fn all(
             round.not_reached = tenants.len() - at;
             break;
         }
-        match in_time(services, plan, tenant, invocation).await {
+        // One tenant's many rows do not take the others' time.
+        match in_time(services, plan, tenant, time_left(invocation) / 4).await {
             Ok(Some(done)) => {
                 round.reconciled += 1;
                 round.with_dangling += usize::from(done.reconciled.dangling() > 0);
@@ -153,27 +154,25 @@ struct Done {
     reconciled: Reconciled,
 }
 
-/// Says so if one invocation is too short for it. Another would be no longer, so it is no use to try again.
-async fn in_time(
-    services: &Services,
-    plan: &Plan,
-    tenant: &Tenant,
-    invocation: &Invocation,
-) -> Result<Option<Done>, ErrorReport> {
-    let budget = invocation.deadline.remaining().saturating_sub(Duration::from_millis(caps::DEADLINE_RESERVE_MS));
+fn time_left(invocation: &Invocation) -> Duration {
+    invocation.deadline.remaining().saturating_sub(Duration::from_millis(caps::DEADLINE_RESERVE_MS))
+}
+
+/// Says so if it takes longer than this.
+async fn in_time(services: &Services, plan: &Plan, tenant: &Tenant, budget: Duration) -> Result<Option<Done>, ErrorReport> {
     tokio::time::timeout(budget, Box::pin(of_tenant(services, plan, tenant))).await.unwrap_or_else(|_| {
         let message = format!("the references of tenant {} could not be reconciled within {} s", tenant.id, budget.as_secs());
-        Err(ErrorReport::new(ErrorCode::MalformedEvent, message))
+        Err(ErrorReport::new(ErrorCode::DeadlineNear, message))
     })
 }
 
 /// Reconciles a tenant and tells of what dangles. `None` if there are no recovery points to do it from.
 async fn of_tenant(services: &Services, plan: &Plan, tenant: &Tenant) -> Result<Option<Done>, ErrorReport> {
-    let Some((database, media)) = pair(services, tenant).await? else { return Ok(None) };
-    let asked = Asked { tenant: &tenant.id, database: &database, media: &media, references: configured(plan), keys_max: 0 };
+    let Some(Pair { as_of, database, media }) = pair(services, tenant).await? else { return Ok(None) };
+    let references = configured(plan);
+    let asked = Asked { tenant: &tenant.id, database: &database, as_of: Some(as_of), media: &media, references, keys_max: 0 };
     let reconciled = reconcile(asked).await?;
-    let done =
-        Done { database: database.manifest().point, media: media.manifest().point, read_at: read_at(&database)?, reconciled };
+    let done = Done { database: database.manifest().point, media: media.manifest().point, read_at: as_of, reconciled };
     tracing::info!(
         tenant.id = %tenant.id, recovery_point.id = %done.database, dangling = done.reconciled.dangling(),
         orphans = done.reconciled.objects.orphans, "references reconciled"
@@ -207,9 +206,17 @@ fn said(tenant: &Tenant, done: &Done) -> Said {
     }
 }
 
+/// Rows and the files to compare them with.
+struct Pair {
+    /// Of when the rows are: of a clone or a replica, of before it was read.
+    as_of: Timestamp,
+    database: PointReader,
+    media: PointReader,
+}
+
 /// The newest recovery point of the database for which there is one of media whose listing began no earlier than the database was read:
 /// the one of the same slot if it did, otherwise the next.
-async fn pair(services: &Services, tenant: &Tenant) -> Result<Option<(PointReader, PointReader)>, ErrorReport> {
+async fn pair(services: &Services, tenant: &Tenant) -> Result<Option<Pair>, ErrorReport> {
     let subject = Subject::Tenant(tenant.id.clone());
     let usable = async |kind| -> Result<Vec<RecoveryPoint>, ErrorReport> {
         let points = services.catalog.points(&subject, Some(kind), POINTS_LOOKED_AT).await?;
@@ -222,17 +229,24 @@ async fn pair(services: &Services, tenant: &Tenant) -> Result<Option<(PointReade
             continue;
         }
         let reader = services.open_point(&tenant.id, database).await?;
-        if let Some(listing) = listing_for(database, read_at(&reader)?, &media) {
-            return Ok(Some((reader, services.open_point(&tenant.id, listing).await?)));
+        let as_of = match database.content() {
+            Some(Content::Export { read: Some(read), .. }) => read.from,
+            _ => read_at(&reader)?,
+        };
+        if let Some(listing) = listing_for(database, as_of, &media) {
+            return Ok(Some(Pair { as_of, database: reader, media: services.open_point(&tenant.id, listing).await? }));
         }
     }
     Ok(None)
 }
 
-fn listing_for<'a>(database: &RecoveryPoint, read_at: Timestamp, media: &'a [RecoveryPoint]) -> Option<&'a RecoveryPoint> {
+fn listing_for<'a>(database: &RecoveryPoint, as_of: Timestamp, media: &'a [RecoveryPoint]) -> Option<&'a RecoveryPoint> {
+    // What lies between two clocks is undecided in the comparison, and raises no alarm.
+    let earliest = -SignedDuration::from_secs(CLOCKS_DIFFER_AT_MOST_S);
+    let latest = SignedDuration::from_secs(caps::LISTED_AFTER_AT_MOST_S);
     let is_of_same_slot =
         |listing: &RecoveryPoint| (&listing.rule, listing.scheduled_time) == (&database.rule, database.scheduled_time);
-    let later = media.iter().filter(|listing| listed_from(listing) >= read_at);
+    let later = media.iter().filter(|listing| (earliest..=latest).contains(&listed_from(listing).duration_since(as_of)));
     later.min_by_key(|listing| (!is_of_same_slot(listing), listed_from(listing)))
 }
 
@@ -281,12 +295,19 @@ mod tests {
             point(Kind::Media, "02:15:00", "02:15:01", Some("02:15:09")),
         ];
         let chosen = |read_at: &str| listing_for(&database, at(read_at), &media).map(|listing| listing.scheduled_time);
-        assert_eq!(chosen("02:15:09"), Some(at("02:15:00")));
-        assert_eq!(chosen("02:15:10"), Some(at("03:15:00")));
-        assert_eq!(chosen("04:15:01"), Some(at("04:15:00")));
-        assert_eq!(chosen("04:15:02"), None);
+        // The database's clock may be ahead by the tolerance.
+        assert_eq!(chosen("02:15:14"), Some(at("02:15:00")));
+        assert_eq!(chosen("02:15:15"), Some(at("03:15:00")));
+        assert_eq!(chosen("04:15:06"), Some(at("04:15:00")));
+        assert_eq!(chosen("04:15:07"), None);
         let before_times_were_recorded = [point(Kind::Media, "02:15:00", "02:15:01", None)];
-        assert!(listing_for(&database, at("02:15:02"), &before_times_were_recorded).is_none());
+        assert!(listing_for(&database, at("02:15:07"), &before_times_were_recorded).is_none());
+        let a_day_before = |second: i64| at("02:15:09") - SignedDuration::from_secs(caps::LISTED_AFTER_AT_MOST_S + second);
+        assert!(listing_for(&database, a_day_before(0), &media[2..]).is_some());
+        assert!(
+            listing_for(&database, a_day_before(1), &media[2..]).is_none(),
+            "by then lifecycle rules may have removed something"
+        );
     }
 
     #[test]

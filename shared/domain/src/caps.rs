@@ -83,6 +83,9 @@ pub const COVERAGE_VALUES_MAX: usize = 20;
 pub const COVERAGE_TABLES_MAX: usize = 200_000;
 /// A coverage report in the catalog, in bytes: an item of the table holds 400 KB.
 pub const COVERAGE_BYTES_MAX: usize = 350_000;
+/// How long after the instant of a tenant's rows the listing of its files may have begun that they are compared with, in seconds. S3's
+/// lifecycle rules count in days: within one, nothing that was there then is gone for good by itself.
+pub const LISTED_AFTER_AT_MOST_S: i64 = 24 * 3600;
 /// Places that a scan opens alerts for; one more tells of the rest.
 pub const COVERAGE_ALERTS_MAX: usize = 100;
 /// Tenants of one sweep of a pool: their ids stand in every statement of it.

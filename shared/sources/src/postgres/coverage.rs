@@ -46,12 +46,12 @@ pub async fn scan(
     for name in found {
         let made_by_restore = made_by_restore(&name);
         let content = if is_time_up() {
-            Err("the time of one invocation was over before its turn came; the next scan tries again".to_owned())
+            Err(TIME_UP.to_owned())
         } else if made_by_restore {
             Ok(Content::default())
         } else {
             let pools: Vec<_> = owners.pools(instance, &name).collect();
-            match look(&reached_by(Some(&name)), &pools, &excluded).await {
+            match look(&reached_by(Some(&name)), &pools, &excluded, is_time_up).await {
                 Ok(Some(content)) => Ok(content),
                 // It went since it was listed.
                 Ok(None) => continue,
@@ -62,6 +62,9 @@ pub async fn scan(
     }
     InstanceScan { instance: instance.to_owned(), databases: Ok(databases) }
 }
+
+/// Said of what was not looked at.
+const TIME_UP: &str = "the time of one invocation was over before its turn came; the next scan tries again";
 
 /// The databases of the server that the endpoint leads to, but for templates and the provider's own.
 async fn list_databases(endpoint: &Endpoint) -> Result<Vec<String>, SourceError> {
@@ -80,14 +83,24 @@ async fn list_databases(endpoint: &Endpoint) -> Result<Vec<String>, SourceError>
 
 /// The tables of a database, and of the pools in it the rows by tenant. `None` if it is gone. A single table that cannot be counted is
 /// told of in its place.
-async fn look(endpoint: &Endpoint, pools: &[&PoolOwners], excluded: &[&str]) -> Result<Option<Content>, SourceError> {
+async fn look(
+    endpoint: &Endpoint,
+    pools: &[&PoolOwners],
+    excluded: &[&str],
+    is_time_up: &(dyn Fn() -> bool + Send + Sync),
+) -> Result<Option<Content>, SourceError> {
     let Some(session) = Session::open_if_there(endpoint, Phase::Reading).await? else { return Ok(None) };
-    let content = look_in(&session, pools, excluded).await;
+    let content = look_in(&session, pools, excluded, is_time_up).await;
     session.close().await;
     content.map(Some)
 }
 
-async fn look_in(session: &Session, pools: &[&PoolOwners], excluded: &[&str]) -> Result<Content, SourceError> {
+async fn look_in(
+    session: &Session,
+    pools: &[&PoolOwners],
+    excluded: &[&str],
+    is_time_up: &(dyn Fn() -> bool + Send + Sync),
+) -> Result<Content, SourceError> {
     let settings = format!("SET default_transaction_read_only = on; SET statement_timeout = {COVERAGE_COUNT_AT_MOST_MS}");
     session.batch("making the session read only", &settings).await?;
     let tables = list(session, pools).await?;
@@ -98,11 +111,15 @@ async fn look_in(session: &Session, pools: &[&PoolOwners], excluded: &[&str]) ->
             && found.kind == TableKind::Stored
             && !excluded.contains(&found.name.as_str())
         {
-            let rows = match count(session, &found, partitioned, &tenant_column, pool).await {
-                Ok(rows) => Ok(rows),
-                Err(SourceError::Statement { source, .. }) if source.code == UNDEFINED_TABLE => continue,
-                Err(error) if is_broken(&error) => return Err(error),
-                Err(error) => Err(ErrorReport::from(error).message),
+            let rows = if is_time_up() {
+                Err(TIME_UP.to_owned())
+            } else {
+                match count(session, &found, partitioned, &tenant_column, pool).await {
+                    Ok(rows) => Ok(rows),
+                    Err(SourceError::Statement { source, .. }) if source.code == UNDEFINED_TABLE => continue,
+                    Err(error) if is_broken(&error) => return Err(error),
+                    Err(error) => Err(ErrorReport::from(error).message),
+                }
             };
             content.pooled.push(PooledTable { schema: found.schema.clone(), name: found.name.clone(), rows });
         }

@@ -33,6 +33,8 @@ pub struct Asked<'a> {
     pub tenant: &'a TenantId,
     /// Its rows.
     pub database: &'a PointReader,
+    /// Of when its rows are. None: of when the database was read.
+    pub as_of: Option<Timestamp>,
     /// Its objects, listed from after the database was read.
     pub media: &'a PointReader,
     /// The columns that name objects.
@@ -136,7 +138,7 @@ pub async fn reconcile(asked: Asked<'_>) -> Result<Reconciled, SourceError> {
 #[doc(hidden)]
 pub async fn reconcile_by(asked: Asked<'_>, objects_at_once: u64) -> Result<Reconciled, SourceError> {
     let facts = DatabaseFacts::decode(&asked.database.manifest().facts)?;
-    let view = read_at(asked.database)?;
+    let view = asked.as_of.map_or_else(|| read_at(asked.database), Ok)?;
     let versions =
         asked.media.manifest().streams.iter().find(|stream| stream.header.name == media::STREAM).map_or(0, |stream| stream.rows);
     let passes = versions.div_ceil(objects_at_once.max(1)).max(1);

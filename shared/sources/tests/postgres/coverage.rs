@@ -1,6 +1,9 @@
 //! Platforms in all layouts, clean at first, then with data that is nobody's in every way there is: all of it is found, and no more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+};
 
 use domain::{
     coverage::{Owners, Report, judge},
@@ -398,9 +401,13 @@ impl Platform {
     }
 
     async fn scan_as(&self, known: &[Tenant]) -> Report {
+        self.scan_until(known, &|| false).await
+    }
+
+    async fn scan_until(&self, known: &[Tenant], is_time_up: &(dyn Fn() -> bool + Send + Sync)) -> Report {
         let reached_by =
             |database: Option<&str>| -> Endpoint { self.cluster.master().with_database(database.unwrap_or("postgres")) };
-        let seen = scan("i", &reached_by, &self.plan, &Owners::of(&self.plan, known), &|| false).await;
+        let seen = scan("i", &reached_by, &self.plan, &Owners::of(&self.plan, known), is_time_up).await;
         judge(&self.plan, &Owners::of(&self.plan, &self.tenants), vec![seen], jiff::Timestamp::UNIX_EPOCH)
     }
 
@@ -442,6 +449,9 @@ async fn everything_that_is_nobodys_is_found_and_nothing_else() {
         let tables: Vec<_> = (0..1 + platform.seeded.below(3)).map(|_| platform.pooled_table()).collect();
         let clean = platform.scan().await;
         assert_eq!(lines(&clean), BTreeSet::new(), "seed {seed}: a clean platform");
+        if seed == 0 {
+            check_time(&platform).await;
+        }
 
         for (table, place) in &tables {
             platform.plant_rows(table, place);
@@ -463,4 +473,22 @@ async fn everything_that_is_nobodys_is_found_and_nothing_else() {
         platform.drop_all();
     }
     println!("{CASES} platforms, seeds 0 to {}, {planted} lines expected and found", CASES - 1);
+}
+
+/// However soon time is up, what was not reached is told of as not seen.
+async fn check_time(platform: &Platform) {
+    let asked = AtomicUsize::new(0);
+    let count = || {
+        asked.fetch_add(1, SeqCst);
+        false
+    };
+    platform.scan_until(&platform.tenants, &count).await;
+    let places = asked.load(SeqCst);
+    for enough in 0..places {
+        let asked = AtomicUsize::new(0);
+        let report = platform.scan_until(&platform.tenants, &|| asked.fetch_add(1, SeqCst) >= enough).await;
+        let is_told = report.unseen.iter().any(|unseen| unseen.why.contains("the time of one invocation was over"));
+        assert!(is_told, "{enough} of {places}: it looks as if all had been seen");
+    }
+    assert!(places > 1, "there was nothing to run out of time at");
 }

@@ -23,6 +23,7 @@ async fn everything_that_dangles_and_every_orphan_is_found_and_nothing_else() {
         let asked = Asked {
             tenant: &case.tenant,
             database: &recorded.database,
+            as_of: None,
             media: &recorded.media,
             references: &case.references,
             keys_max: usize::MAX,
@@ -57,6 +58,7 @@ async fn keys_are_told_only_if_asked_for() {
     let asked = |keys_max| Asked {
         tenant: &case.tenant,
         database: &recorded.database,
+        as_of: None,
         media: &recorded.media,
         references: &case.references,
         keys_max,
@@ -83,6 +85,7 @@ async fn a_reference_that_no_table_of_the_tenant_has_is_told_by_its_place() {
     let asked = Asked {
         tenant: &case.tenant,
         database: &recorded.database,
+        as_of: None,
         media: &recorded.media,
         references: &references,
         keys_max: 0,
