@@ -85,7 +85,13 @@ async fn scan(services: &Services, plan: &Plan, tenants: &[Tenant], invocation: 
                     let endpoint = endpoints.get(through).unwrap_or(&endpoints[subject]);
                     database.map_or_else(|| endpoint.clone(), |database| endpoint.with_database(database))
                 };
-                sources::postgres::coverage::scan(instance, &reached_by, plan, &owners, &is_time_up).await
+                let left = invocation.deadline.remaining().saturating_sub(Duration::from_millis(caps::DEADLINE_RESERVE_MS));
+                let scanned = sources::postgres::coverage::scan(instance, &reached_by, plan, &owners, &is_time_up);
+                // A server that stops answering is told of, like one that never does.
+                tokio::time::timeout(left, scanned).await.unwrap_or_else(|_| {
+                    let why = format!("it did not answer within the {} s that were left", left.as_secs());
+                    InstanceScan { instance: instance.to_owned(), databases: Err(why) }
+                })
             }
             Err(report) => InstanceScan { instance: instance.to_owned(), databases: Err(report.to_string()) },
         });

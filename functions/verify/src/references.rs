@@ -10,7 +10,7 @@ use domain::{
     alert::AlertClass,
     caps,
     plan::{Plan, Reference},
-    point::{Content, Kind, RecoveryPoint},
+    point::{Content, Kind, ReadSpan, RecoveryPoint},
     register::Tenant,
     slot::Subject,
 };
@@ -71,7 +71,7 @@ pub(crate) async fn one(services: &Services, item: Item, invocation: &Invocation
     }
     let Some(done) = in_time(services, &plan, &tenant, time_left(invocation)).await? else {
         let message = format!(
-            "tenant {} has no media recovery point whose listing began after one of its database was read; `holdfast run --tenant {0}` makes one",
+            "tenant {} has no media recovery point whose listing began after one of its database was read, and within a day; `holdfast run --tenant {0}` makes one",
             tenant.id
         );
         return Err(ErrorReport::new(ErrorCode::UnknownRecoveryPoint, message));
@@ -229,25 +229,34 @@ async fn pair(services: &Services, tenant: &Tenant) -> Result<Option<Pair>, Erro
             continue;
         }
         let reader = services.open_point(&tenant.id, database).await?;
-        let as_of = match database.content() {
-            Some(Content::Export { read: Some(read), .. }) => read.from,
-            _ => read_at(&reader)?,
+        let rows = match database.content() {
+            Some(Content::Export { read: Some(read), .. }) => *read,
+            _ => read_at(&reader).map(|at| ReadSpan { from: at, until: at })?,
         };
-        if let Some(listing) = listing_for(database, as_of, &media) {
-            return Ok(Some(Pair { as_of, database: reader, media: services.open_point(&tenant.id, listing).await? }));
+        if let Some(listing) = listing_for(database, rows, &media) {
+            return Ok(Some(Pair { as_of: rows.from, database: reader, media: services.open_point(&tenant.id, listing).await? }));
         }
     }
     Ok(None)
 }
 
-fn listing_for<'a>(database: &RecoveryPoint, as_of: Timestamp, media: &'a [RecoveryPoint]) -> Option<&'a RecoveryPoint> {
-    // What lies between two clocks is undecided in the comparison, and raises no alarm.
-    let earliest = -SignedDuration::from_secs(CLOCKS_DIFFER_AT_MOST_S);
-    let latest = SignedDuration::from_secs(caps::LISTED_AFTER_AT_MOST_S);
+fn listing_for<'a>(database: &RecoveryPoint, rows: ReadSpan, media: &'a [RecoveryPoint]) -> Option<&'a RecoveryPoint> {
     let is_of_same_slot =
         |listing: &RecoveryPoint| (&listing.rule, listing.scheduled_time) == (&database.rule, database.scheduled_time);
-    let later = media.iter().filter(|listing| (earliest..=latest).contains(&listed_from(listing).duration_since(as_of)));
-    later.min_by_key(|listing| (!is_of_same_slot(listing), listed_from(listing)))
+    let fits = |listing: &&RecoveryPoint| {
+        let from = listed_from(listing);
+        // The files of a slot are listed behind its rows, whatever the database's clock says. Of other listings only the clocks tell.
+        let tolerance_s = if is_of_same_slot(listing) && has_read(listing) { CLOCKS_DIFFER_AT_MOST_S } else { 0 };
+        from >= database.started_at
+            && from.duration_since(rows.until) >= -SignedDuration::from_secs(tolerance_s)
+            && from.duration_since(rows.from) <= SignedDuration::from_secs(caps::LISTED_AFTER_AT_MOST_S)
+    };
+    media.iter().filter(fits).min_by_key(|listing| (!is_of_same_slot(listing), listed_from(listing)))
+}
+
+/// Whether a recovery point says when it was read.
+fn has_read(point: &RecoveryPoint) -> bool {
+    matches!(point.content(), Some(Content::Export { read: Some(_), .. }))
 }
 
 /// When a listing began; of a recovery point that does not say, when its run did, which is no later.
@@ -260,7 +269,7 @@ fn listed_from(listing: &RecoveryPoint) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use domain::{point::ReadSpan, register::Status, slot::Slot, tenant::Layout};
+    use domain::{register::Status, slot::Slot, tenant::Layout};
     use sources::references::ColumnCounts;
 
     use super::*;
@@ -294,20 +303,31 @@ mod tests {
             point(Kind::Media, "03:15:00", "03:15:01", None),
             point(Kind::Media, "02:15:00", "02:15:01", Some("02:15:09")),
         ];
-        let chosen = |read_at: &str| listing_for(&database, at(read_at), &media).map(|listing| listing.scheduled_time);
-        // The database's clock may be ahead by the tolerance.
-        assert_eq!(chosen("02:15:14"), Some(at("02:15:00")));
-        assert_eq!(chosen("02:15:15"), Some(at("03:15:00")));
-        assert_eq!(chosen("04:15:06"), Some(at("04:15:00")));
-        assert_eq!(chosen("04:15:07"), None);
+        let chosen = |from: Timestamp, until: Timestamp| {
+            listing_for(&database, ReadSpan { from, until }, &media).map(|listing| listing.scheduled_time)
+        };
+        let of_one_view = |instant: &str| chosen(at(instant), at(instant));
+        // The database's clock may be ahead by the tolerance, which counts for the same slot alone.
+        assert_eq!(of_one_view("02:15:14"), Some(at("02:15:00")));
+        assert_eq!(of_one_view("02:15:15"), Some(at("03:15:00")));
+        assert_eq!(of_one_view("04:15:01"), Some(at("04:15:00")));
+        assert_eq!(of_one_view("04:15:02"), None);
+        // What a standby shows may be as new as when it was asked.
+        assert_eq!(chosen(at("02:00:00"), at("02:15:15")), Some(at("03:15:00")));
+        // Of a clone: a day later, lifecycle rules may have removed something.
+        let latest = at("04:15:01") - SignedDuration::from_secs(caps::LISTED_AFTER_AT_MOST_S);
+        assert_eq!(chosen(latest, latest), Some(at("02:15:00")));
+        let too_late = |second: i64| {
+            let instant = at("02:15:09") - SignedDuration::from_secs(caps::LISTED_AFTER_AT_MOST_S + second);
+            listing_for(&database, ReadSpan { from: instant, until: instant }, &media[2..]).is_none()
+        };
+        assert_eq!([too_late(0), too_late(1)], [false, true]);
+
+        let view = ReadSpan { from: at("02:15:02"), until: at("02:15:02") };
         let before_times_were_recorded = [point(Kind::Media, "02:15:00", "02:15:01", None)];
-        assert!(listing_for(&database, at("02:15:07"), &before_times_were_recorded).is_none());
-        let a_day_before = |second: i64| at("02:15:09") - SignedDuration::from_secs(caps::LISTED_AFTER_AT_MOST_S + second);
-        assert!(listing_for(&database, a_day_before(0), &media[2..]).is_some());
-        assert!(
-            listing_for(&database, a_day_before(1), &media[2..]).is_none(),
-            "by then lifecycle rules may have removed something"
-        );
+        assert!(listing_for(&database, view, &before_times_were_recorded).is_none());
+        let read_again = point(Kind::Database, "02:15:00", "02:15:10", None);
+        assert!(listing_for(&read_again, view, &media[2..]).is_none(), "it was listed before the rows were read again");
     }
 
     #[test]

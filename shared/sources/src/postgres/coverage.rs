@@ -45,10 +45,10 @@ pub async fn scan(
     let mut databases = Vec::new();
     for name in found {
         let made_by_restore = made_by_restore(&name);
-        let content = if is_time_up() {
-            Err(TIME_UP.to_owned())
-        } else if made_by_restore {
+        let content = if made_by_restore {
             Ok(Content::default())
+        } else if is_time_up() {
+            Err(TIME_UP.to_owned())
         } else {
             let pools: Vec<_> = owners.pools(instance, &name).collect();
             match look(&reached_by(Some(&name)), &pools, &excluded, is_time_up).await {
