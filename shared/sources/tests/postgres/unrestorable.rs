@@ -58,7 +58,7 @@ async fn a_schema_is_refused_what_only_a_superuser_can_make_in_it_and_casts_that
         layout,
         "SET ROLE app_owner; CREATE FUNCTION app.number(app.mood) RETURNS int LANGUAGE sql AS 'SELECT 1';
         CREATE CAST (app.mood AS int) WITH FUNCTION app.number(app.mood)",
-        &["cast (app.mood AS integer)", "belongs to no schema"],
+        &["cast (app.mood AS integer)", "no export of a schema carries it"],
     )
     .await;
 }
