@@ -8,7 +8,7 @@ use domain::{
     alert::AlertClass,
     caps,
     plan::{Plan, Rule},
-    point::State,
+    point::{RecoveryPoint, State},
     register::Tenant,
 };
 use futures::{StreamExt, TryStreamExt};
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How far an item has come, as its slot tells.
-#[derive(PartialEq)]
+#[derive(Debug, PartialEq)]
 enum Standing {
     /// Nobody works on it.
     Due,
@@ -224,17 +224,20 @@ async fn left_to_do(services: &Services, sets: &[Set]) -> Result<Left, ErrorRepo
 }
 
 async fn standing(services: &Services, item: &Item) -> Result<Standing, ErrorReport> {
-    let Some(point) = services.catalog.slot(&item.slot()).await? else { return Ok(Standing::Due) };
-    Ok(match &point.value.state {
+    let point = services.catalog.slot(&item.slot()).await?;
+    Ok(point.map_or(Standing::Due, |point| standing_of(&point.value, services.clock.now())))
+}
+
+fn standing_of(point: &RecoveryPoint, now: Timestamp) -> Standing {
+    match &point.state {
         State::Available { .. } | State::Expired { .. } => Standing::Settled,
         State::Failed { code, .. } if is_final(code) => Standing::Settled,
         State::Failed { .. } => Standing::Due,
         State::Running => {
-            let age = services.clock.now().duration_since(point.value.started_at);
-            let is_fresh = age < SignedDuration::from_secs(caps::COMPARE_AT_MOST_S);
+            let is_fresh = now.duration_since(point.started_at) < SignedDuration::from_secs(caps::COMPARE_AT_MOST_S);
             if is_fresh { Standing::AtWork } else { Standing::Due }
         }
-    })
+    }
 }
 
 /// Whether the same run would fail again until a person changes something.
@@ -268,4 +271,55 @@ fn tell(turns: Vec<Turn>, trouble: Trouble) -> Result<Value, ErrorReport> {
     let mut told = told?;
     told["waiting_for"] = json!(waiting);
     Ok(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{plan::ReadFrom, point::Kind, register::Status, tenant::Layout};
+
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        format!("2026-11-23T{text}Z").parse().unwrap()
+    }
+
+    fn item(tenant: &str, created_at: &str) -> Item {
+        let tenant = Tenant {
+            id: tenant.parse().unwrap(),
+            database_id: "pool".into(),
+            layout: Layout::Database { database: tenant.into() },
+            criticality: "standard".into(),
+            time_zone: "UTC".into(),
+            status: Status::Active,
+            created_at: at(created_at),
+        };
+        let (rule, read_from) = ("nightly".to_owned(), ReadFrom::Clone);
+        Item { tenant, kind: Kind::Database, rule, scheduled_time: at("03:15:00"), full: false, read_from, quiet: None }
+    }
+
+    #[test]
+    fn a_slot_that_another_run_holds_is_left_to_it_until_no_run_can_last_that_long() {
+        let run = "run_00000000-0000-0000-0000-000000000001".parse().unwrap();
+        let running = RecoveryPoint::begin(&item("a", "00:00:00").slot(), run, at("03:20:00"));
+        assert_eq!(standing_of(&running, at("03:35:59")), Standing::AtWork);
+        assert_eq!(standing_of(&running, at("03:36:00")), Standing::Due);
+        for (code, expected) in [
+            (ErrorCode::SourceRefused, Standing::Settled),
+            (ErrorCode::SourceUnreachable, Standing::Due),
+            (ErrorCode::DeadlineNear, Standing::Due),
+            (ErrorCode::EnvironmentBad, Standing::Due),
+        ] {
+            let failed = running.clone().fail(&ErrorReport::new(code, "m"), at("03:21:00")).unwrap();
+            assert_eq!(standing_of(&failed, at("03:21:01")), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn who_signed_up_after_the_snapshot_is_not_read_from_its_clone() {
+        let quiet = Quiet { instance: "holdfast-export-x".into(), as_of: at("01:15:00") };
+        let sets = vec![vec![item("old", "01:15:00")], vec![item("new", "01:15:01")]];
+        let read = on_clone(sets, &quiet);
+        let read: Vec<_> = read.iter().flatten().map(|item| (item.tenant.id.as_str(), item.quiet.as_ref())).collect();
+        assert_eq!(read, [("old", Some(&quiet))]);
+    }
 }
