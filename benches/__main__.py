@@ -28,6 +28,7 @@ def main() -> int:
     try:
         _enter_environment()
         bootstrap.ensure_postgres()
+        bootstrap.ensure_postgres_tools()
         return _run(options)
     except bootstrap.NotReady as problem:
         print(problem, file=sys.stderr)

@@ -29,7 +29,9 @@ def main() -> int:
             bootstrap.enter_environment()
         if options.verb not in ("down", "lint"):
             bootstrap.ensure_postgres()
-            bootstrap.ensure_postgres_parts()
+            bootstrap.ensure_postgres_tools()
+        if options.verb in ("test", "prepare"):
+            bootstrap.ensure_postgres_regress()
         return options.run(options)
     except bootstrap.NotReady as problem:
         print(problem, file=sys.stderr)

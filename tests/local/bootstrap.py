@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import paths
@@ -110,21 +111,28 @@ def ensure_postgres() -> None:
     paths.postgres_bin()
 
 
-def ensure_postgres_parts() -> None:
-    """Fetches newer client programs than the installed ones, if need be, and PostgreSQL's regression scripts."""
-    import debian
+def ensure_postgres_tools() -> None:
+    """Fetches newer client programs than the installed ones, if these have known holes."""
     import pgparts
 
-    steps = (
-        ("PostgreSQL's client programs", pgparts.ensure_tools, "install a newer release of the package postgresql-client"),
-        ("PostgreSQL's regression scripts", pgparts.ensure_regress,
-         f"put {pgparts.REGRESS} of its source at {paths.POSTGRES_REGRESS}"),
-    )
-    for what, ensure, remedy in steps:
-        try:
-            ensure()
-        except (debian.NoArchive, paths.holes.Unusable) as problem:
-            raise NotReady(f"could not fetch {what} ({problem}): {remedy}") from problem
+    _fetch("PostgreSQL's client programs", pgparts.ensure_tools, "install a newer release of the package postgresql-client")
+
+
+def ensure_postgres_regress() -> None:
+    """Fetches PostgreSQL's regression scripts, which only tests need."""
+    import pgparts
+
+    remedy = f"put {pgparts.REGRESS} of its source at {paths.POSTGRES_REGRESS}"
+    _fetch("PostgreSQL's regression scripts", pgparts.ensure_regress, remedy)
+
+
+def _fetch(what: str, ensure: Callable[[], object], remedy: str) -> None:
+    import debian
+
+    try:
+        ensure()
+    except (debian.NoArchive, paths.holes.Unusable) as problem:
+        raise NotReady(f"could not fetch {what} ({problem}): {remedy}") from problem
 
 
 def _apt(how: str, verb: str, *packages: str) -> None:
