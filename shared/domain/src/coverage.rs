@@ -181,7 +181,8 @@ impl Judge<'_> {
     }
 }
 
-const MADE_BY_RESTORE: &str = "a restore made it: an undo copy that waits to be removed, or a restore under way";
+const MADE_BY_RESTORE: &str =
+    "a restore made it: an undo copy or one beside the live data, which wait to be removed, or a restore under way";
 
 #[cfg(test)]
 mod tests;

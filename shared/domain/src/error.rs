@@ -70,12 +70,18 @@ error_codes! {
     UnknownRule => Permanent,
     /// No such recovery point, or none that serves the request.
     UnknownRecoveryPoint => Permanent,
+    /// No such hold.
+    UnknownHold => Permanent,
     /// No such restore request.
     UnknownRequest => Permanent,
     /// The source cannot be exported completely, so it was not exported at all.
     SourceRefused => Permanent,
     /// The restore would leave the approved scope or lose data, so nothing was changed.
     RestoreRefused => Permanent,
+    /// The erasure would take what is held, alive or in use, so nothing was erased.
+    ErasureRefused => Permanent,
+    /// The tenant was erased, and nothing is done under its id any more.
+    TenantErased => Permanent,
     /// The live data is not what was previewed, so the approval no longer holds.
     TargetDrifted => Permanent,
     /// A stored object is missing, damaged or not authentic for this tenant.

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -29,6 +30,13 @@ macro_rules! prefixed_id {
             /// The UUID without its prefix.
             #[must_use]
             pub fn uuid(self) -> Uuid { self.0 }
+
+            /// When it was drawn, to the second, if it is one that sorts by age.
+            #[must_use]
+            pub fn drawn_at(self) -> Option<Timestamp> {
+                let (seconds, _) = self.0.get_timestamp()?.to_unix();
+                Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
+            }
         }
 
         impl fmt::Display for $name {
@@ -69,6 +77,14 @@ prefixed_id!(
 prefixed_id!(
     /// A restore request.
     RequestId, "rq_", "restore request id"
+);
+prefixed_id!(
+    /// The recovery of an environment to new instances.
+    RecoveryId, "rc_", "recovery id"
+);
+prefixed_id!(
+    /// The erasure of a tenant.
+    ErasureId, "er_", "erasure id"
 );
 prefixed_id!(
     /// A pack: one stored object holding many sealed chunks.
@@ -128,6 +144,13 @@ mod tests {
     fn an_id_survives_printing_and_parsing() {
         let id = RecoveryPointId::from_uuid(Uuid::from_u128(7));
         assert_eq!(id.to_string().parse::<RecoveryPointId>().unwrap(), id);
+    }
+
+    #[test]
+    fn an_id_that_sorts_by_age_says_when_it_was_drawn_and_another_does_not() {
+        let drawn: RequestId = "rq_0192a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b".parse().unwrap();
+        assert_eq!(drawn.drawn_at().unwrap().to_string(), "2024-10-18T22:15:00Z");
+        assert_eq!(RequestId::from_uuid(Uuid::from_u128(7)).drawn_at(), None);
     }
 
     #[test]

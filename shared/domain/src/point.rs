@@ -1,10 +1,15 @@
 //! The life of a recovery point.
 //!
-//! `Running → Available → Expired`, or `Running → Failed → Running` when its slot is tried again. Proof and holds are fields
+//! `Running → Available → Expired → Swept`, or `Running → Failed → Running` when its slot is tried again. Proof and holds are fields
 //! beside the state, because an available point stays available while it is being proven. There is no fenced state: the record
 //! belongs to the slot, a later run takes it over by rewriting it, and the earlier run finds its generation gone.
 
+mod hold;
+mod origin;
+
+pub use hold::{Hold, HoldError};
 use jiff::Timestamp;
+pub use origin::Origin;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -12,6 +17,7 @@ use crate::{
     error::{Coded, ErrorCode, ErrorReport},
     id::{RecoveryPointId, RunId, VaultTenantId},
     slot::{Slot, Subject},
+    sweep::Epoch,
 };
 
 /// What a recovery point holds.
@@ -87,7 +93,7 @@ pub enum Content {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         read: Option<ReadSpan>,
     },
-    /// A snapshot kept by RDS.
+    /// A snapshot kept by RDS: the copy under the vault's key, or in older records the one beside the instance.
     Snapshot {
         /// Its identifier.
         identifier: String,
@@ -95,7 +101,19 @@ pub enum Content {
         arn: String,
         /// Settings of the instance that a restore from the snapshot would lose; null if the instance was gone by then.
         settings: serde_json::Value,
+        /// What it was copied from, if it is the vault's copy; older records have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        copied: Option<Copied>,
     },
+}
+
+/// Where the vault's copy of a snapshot comes from, and what keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copied {
+    /// Identifier of the snapshot beside the instance. It is deleted once the copy is published.
+    pub from: String,
+    /// ARN of the KMS key that the copy is encrypted under: the vault's.
+    pub kms_key: String,
 }
 
 /// The state of a recovery point.
@@ -129,6 +147,14 @@ pub enum State {
         #[serde(flatten)]
         content: Content,
     },
+    /// Nothing of it is stored any more, but for what others share.
+    Swept {
+        /// When.
+        at: Timestamp,
+        /// Where its content was, for the auditor.
+        #[serde(flatten)]
+        content: Content,
+    },
 }
 
 impl State {
@@ -140,6 +166,7 @@ impl State {
             Self::Available { .. } => "available",
             Self::Failed { .. } => "failed",
             Self::Expired { .. } => "expired",
+            Self::Swept { .. } => "swept",
         }
     }
 }
@@ -160,9 +187,9 @@ pub enum Proof {
     },
     /// Its content is missing, damaged, or differs after a restore.
     Refuted {
-        /// When.
+        /// When that was first found, since it last was not.
         at: Timestamp,
-        /// What was found.
+        /// What was found last.
         findings: Vec<String>,
     },
 }
@@ -177,17 +204,6 @@ impl Proof {
             Self::Refuted { .. } => "refuted",
         }
     }
-}
-
-/// A reason to keep a recovery point whatever the policy says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
-    /// Why.
-    pub reason: String,
-    /// Who placed it.
-    pub owner: String,
-    /// When it was placed.
-    pub placed_at: Timestamp,
 }
 
 /// What a run that had to stop left in the vault for the next one.
@@ -219,12 +235,18 @@ pub struct RecoveryPoint {
     pub attempts: u32,
     /// When that run began.
     pub started_at: Timestamp,
+    /// The epoch of the tenant's stored objects that the run was registered in: a sweep waits for it.
+    #[serde(default, skip_serializing_if = "Epoch::is_first")]
+    pub epoch: Epoch,
     /// How far it has come.
     #[serde(flatten)]
     pub state: State,
     /// What the next run may go on from. It outlives runs that end without leaving more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<Unfinished>,
+    /// The KMS key of its tenant's own under which the run's content key is wrapped; the vault's if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Whether it is known to come back.
     pub proof: Proof,
     /// Why it must be kept, if it must.
@@ -248,6 +270,13 @@ impl Coded for IllegalTransition {
 }
 
 impl RecoveryPoint {
+    /// Whether a restore had it made for itself: of an instant, or of the state that it replaced. It serves who names it, and stands for
+    /// no period of time: it may be of the very damage that was restored, and has no files and settings of its slot beside it.
+    #[must_use]
+    pub fn is_of_a_restore(&self) -> bool {
+        [Slot::POINT_IN_TIME, Slot::BEFORE_RESTORE].contains(&self.rule.as_str())
+    }
+
     /// The first attempt at a slot.
     #[must_use]
     pub fn begin(slot: &Slot, run: RunId, now: Timestamp) -> Self {
@@ -260,8 +289,10 @@ impl RecoveryPoint {
             run,
             attempts: 1,
             started_at: now,
+            epoch: Epoch::default(),
             state: State::Running,
             unfinished: None,
+            key: None,
             proof: Proof::Unproven,
             holds: Vec::new(),
         }
@@ -269,8 +300,7 @@ impl RecoveryPoint {
 
     /// Whether it is an export that shares no stored chunk with an earlier one. It may have expired since.
     fn stored_everything(&self) -> bool {
-        let (State::Available { content, .. } | State::Expired { content, .. }) = &self.state else { return false };
-        matches!(content, Content::Export { parent: None, .. })
+        matches!(self.last_content(), Some(Content::Export { parent: None, .. }))
     }
 
     /// A further attempt: a run that stopped in the middle, or failed, gives the slot to this one.
@@ -280,10 +310,29 @@ impl RecoveryPoint {
     pub fn retry(self, run: RunId, now: Timestamp) -> Result<Self, IllegalTransition> {
         match self.state {
             State::Running | State::Failed { .. } => {
-                Ok(Self { run, attempts: self.attempts + 1, started_at: now, state: State::Running, ..self })
+                let epoch = Epoch::default();
+                Ok(Self { run, attempts: self.attempts + 1, started_at: now, epoch, state: State::Running, ..self })
             }
             _ => Err(self.illegal("retried")),
         }
+    }
+
+    /// The run's content key is wrapped under this key. What an earlier run left under another one is not gone on from.
+    ///
+    /// # Errors
+    /// Unless a run is working on it.
+    pub fn under(self, key: Option<&str>) -> Result<Self, IllegalTransition> {
+        match self.state {
+            State::Running if self.key.as_deref() == key => Ok(self),
+            State::Running => Ok(Self { key: key.map(str::to_owned), unfinished: None, ..self }),
+            _ => Err(self.illegal("given a key")),
+        }
+    }
+
+    /// The same attempt, registered in this epoch. Without it a run counts as one of the first, and every sweep waits for it.
+    #[must_use]
+    pub fn in_epoch(self, epoch: Epoch) -> Self {
+        Self { epoch, ..self }
     }
 
     /// Everything is durable: the promise is made.
@@ -332,20 +381,44 @@ impl RecoveryPoint {
     /// Unless it is available and not held.
     pub fn expire(self, now: Timestamp) -> Result<Self, IllegalTransition> {
         match self.state {
-            State::Available { content, .. } if self.holds.is_empty() => {
+            State::Available { ref content, .. } if !self.is_held(now) => {
+                let content = content.clone();
                 Ok(Self { state: State::Expired { at: now, content }, ..self })
             }
             _ => Err(self.illegal("expired")),
         }
     }
 
-    /// Records what a verification found.
+    /// Everything that only it needed has been deleted.
+    ///
+    /// # Errors
+    /// Unless it is expired.
+    pub fn sweep(self, now: Timestamp) -> Result<Self, IllegalTransition> {
+        match self.state {
+            State::Expired { ref content, .. } => {
+                let content = content.clone();
+                Ok(Self { state: State::Swept { at: now, content }, ..self })
+            }
+            _ => Err(self.illegal("swept")),
+        }
+    }
+
+    /// Records what a verification found. One that is found bad again is bad since it was first: what was begun in between knew of it,
+    /// and shares nothing with it ([`to_build_on`]).
     ///
     /// # Errors
     /// Unless it is available.
     pub fn judge(self, proof: Proof) -> Result<Self, IllegalTransition> {
         match self.state {
-            State::Available { .. } => Ok(Self { proof, ..self }),
+            State::Available { .. } => {
+                let proof = match (&self.proof, proof) {
+                    (Proof::Refuted { at: first, .. }, Proof::Refuted { at, findings }) => {
+                        Proof::Refuted { at: at.min(*first), findings }
+                    }
+                    (_, proof) => proof,
+                };
+                Ok(Self { proof, ..self })
+            }
             _ => Err(self.illegal("judged")),
         }
     }
@@ -353,10 +426,25 @@ impl RecoveryPoint {
     /// The instant after which what happened is not in it: the slot's, or that of an older copy it was read from.
     #[must_use]
     pub fn as_of(&self) -> Timestamp {
-        match &self.state {
-            State::Available { content: Content::Export { read: Some(read), .. }, .. }
-            | State::Expired { content: Content::Export { read: Some(read), .. }, .. } => read.from.min(self.scheduled_time),
+        match self.last_content() {
+            Some(Content::Export { read: Some(read), .. }) => read.from.min(self.scheduled_time),
             _ => self.scheduled_time,
+        }
+    }
+
+    /// How old what it holds is: when it was read as far as that was recorded, and otherwise between its slot and its publication.
+    /// Nothing if there is no content.
+    #[must_use]
+    pub fn span(&self) -> Option<ReadSpan> {
+        match &self.state {
+            State::Available { at, content } | State::Expired { at, content } | State::Swept { at, content } => {
+                Some(match content {
+                    Content::Export { read: Some(read), .. } => *read,
+                    // One that has gone tells when it went, which is later: too careful, and no restore starts from it.
+                    _ => ReadSpan { from: self.scheduled_time, until: *at },
+                })
+            }
+            State::Running | State::Failed { .. } => None,
         }
     }
 
@@ -366,6 +454,15 @@ impl RecoveryPoint {
         match &self.state {
             State::Available { content, .. } => Some(content),
             _ => None,
+        }
+    }
+
+    /// Where its content is, or was before it went.
+    #[must_use]
+    pub fn last_content(&self) -> Option<&Content> {
+        match &self.state {
+            State::Available { content, .. } | State::Expired { content, .. } | State::Swept { content, .. } => Some(content),
+            State::Running | State::Failed { .. } => None,
         }
     }
 
@@ -384,8 +481,8 @@ impl RecoveryPoint {
 ///
 /// It is the newest available one, unless
 /// - one that may share chunks with it was found to be bad since it was begun, or
-/// - everything was last stored anew more than [`caps::FULL_EVERY_S`] before it, or nobody knows when: a stored object is locked for a
-///   time counted from when it was written, so what is shared for ever would be without a lock.
+/// - everything was last stored anew more than [`caps::FULL_EVERY_S`] before it, or nobody knows when: a pack stays as long as one of
+///   its chunks is shared, and what is shared for ever drags more and more of what nobody needs along.
 #[must_use]
 pub fn to_build_on(points: Vec<RecoveryPoint>) -> Option<RecoveryPoint> {
     let newest = points.iter().find(|point| point.content().is_some())?;
@@ -436,12 +533,13 @@ mod tests {
     fn the_persisted_names_are_promises() {
         let point = running().publish(content(), now()).unwrap().judge(Proof::Proven { at: now(), rto_ms: 5 }).unwrap();
         let json = serde_json::to_value(&point).unwrap();
-        insta::assert_json_snapshot!(json);
+        insta::with_settings!({ sort_maps => true }, { insta::assert_json_snapshot!(json) });
         assert_eq!(serde_json::from_value::<RecoveryPoint>(json).unwrap(), point);
         for point in [
             running(),
             running().fail(&ErrorReport::new(ErrorCode::Throttled, "m"), now()).unwrap(),
-            point.expire(now()).unwrap(),
+            point.clone().expire(now()).unwrap(),
+            point.expire(now()).unwrap().sweep(now()).unwrap(),
         ] {
             let text = serde_json::to_string(&point).unwrap();
             assert_eq!(serde_json::from_str::<RecoveryPoint>(&text).unwrap(), point, "{text}");
@@ -453,7 +551,10 @@ mod tests {
         let available = running().publish(content(), now()).unwrap();
         assert!(available.clone().retry(run(2), now()).is_err());
         assert!(available.clone().publish(content(), now()).is_err());
-        assert!(available.expire(now()).unwrap().retry(run(2), now()).is_err());
+        assert!(available.clone().sweep(now()).is_err(), "what is available is not swept");
+        let expired = available.expire(now()).unwrap();
+        assert!(expired.clone().retry(run(2), now()).is_err());
+        assert!(expired.sweep(now()).unwrap().retry(run(2), now()).is_err());
     }
 
     #[test]
@@ -476,10 +577,13 @@ mod tests {
     }
 
     #[test]
-    fn a_held_recovery_point_does_not_expire() {
-        let mut held = running().publish(content(), now()).unwrap();
-        held.holds.push(Hold { reason: "lawsuit".into(), owner: "ana".into(), placed_at: now() });
-        assert!(held.expire(now()).is_err());
+    fn what_a_run_left_under_another_key_is_not_gone_on_from() {
+        let near = ErrorReport::new(ErrorCode::DeadlineNear, "m");
+        let own = running().under(Some("k")).unwrap().suspend(None, &near, now()).unwrap().retry(run(2), now()).unwrap();
+        assert!(own.clone().under(Some("k")).unwrap().unfinished.is_some());
+        let moved = own.under(None).unwrap();
+        assert_eq!((moved.key.clone(), moved.unfinished.clone()), (None, None));
+        assert!(moved.publish(content(), now()).unwrap().under(Some("k")).is_err());
     }
 
     #[test]
@@ -526,9 +630,23 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_stored_anew_before_the_lock_of_what_is_shared_can_end() {
-        let mut days = vec![Some(1); 15];
-        days[14] = None;
+    fn what_stays_bad_makes_one_export_a_full_one_and_not_each_until_it_expires() {
+        let refuted = |at, finding: &str| Proof::Refuted { at, findings: vec![finding.to_owned()] };
+        let found_bad = |point: RecoveryPoint, at| point.judge(refuted(at, "f")).unwrap();
+        let mut points = exports(&[Some(1), None]);
+        let (before, after) = (points[1].started_at, points[0].started_at + jiff::SignedDuration::from_hours(1));
+        points[1] = found_bad(found_bad(points[1].clone(), before), after).judge(refuted(after, "g")).unwrap();
+        assert_eq!(points[1].proof, refuted(before, "g"), "what was found is of today");
+        assert_eq!(to_build_on(points.clone()).as_ref(), points.first(), "it was begun knowing of it");
+        points[1] = found_bad(points[1].clone().judge(Proof::Unproven).unwrap(), after);
+        assert_eq!(points[1].proof, refuted(after, "f"), "it was found sound in between");
+        assert_eq!(to_build_on(points), None);
+    }
+
+    #[test]
+    fn everything_is_stored_anew_once_in_a_while() {
+        let mut days = vec![Some(1); 92];
+        days[91] = None;
         assert!(to_build_on(exports(&days)).is_some());
         days.insert(0, Some(1));
         assert_eq!(to_build_on(exports(&days)), None);

@@ -72,6 +72,20 @@ impl Tenant {
     pub fn is_protected(&self) -> bool {
         self.status != Status::Deleted
     }
+
+    /// The same tenant once it is erased: what policies and snapshots go by stays, its names and its dates do not.
+    #[must_use]
+    pub fn redacted(self) -> Self {
+        const GONE: &str = "-";
+        let database = GONE.to_owned();
+        let layout = match self.layout {
+            Layout::Silo { .. } => Layout::Silo { database },
+            Layout::Database { .. } => Layout::Database { database },
+            Layout::Schema { .. } => Layout::Schema { database, schema: GONE.to_owned() },
+            Layout::Pool { schema, tenant_column, .. } => Layout::Pool { database, schema, tenant_column },
+        };
+        Self { layout, time_zone: "UTC".to_owned(), status: Status::Deleted, created_at: Timestamp::UNIX_EPOCH, ..self }
+    }
 }
 
 /// A register that cannot be used. One bad row harms only itself; see [`Register::problems`].

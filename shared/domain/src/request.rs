@@ -1,85 +1,28 @@
 //! Restore requests: who asked, what was shown, who agreed, how it ended.
 
+mod approval;
+mod before;
+mod preview;
+mod review;
+mod wanted;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    approval::{Approval, Lack, suffices},
+    preview::{Findings, Preview, TableEffect},
+    review::{Review, Reviewed},
+    wanted::{ColumnNow, Mode, Selection},
+};
 use crate::{
-    caps::{APPROVAL_LIFETIME_S, RESTORE_AT_MOST_S},
+    caps::{APPROVAL_LIFETIME_S, KEPT_BEFORE_WITHIN_S, RESTORE_AT_MOST_S, REVIEW_WITHIN_S},
     error::{Coded, ErrorCode, ErrorReport},
     id::{RecoveryPointId, RequestId},
     identity::Identity,
     point::Kind,
     tenant::TenantId,
 };
-
-/// What a restore would do to one table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableEffect {
-    /// The table.
-    pub table: String,
-    /// Rows that come back.
-    pub returned: u64,
-    /// Rows whose present values are replaced.
-    pub overwritten: u64,
-    /// Rows that exist now and will not.
-    pub destroyed: u64,
-    /// Rows that stay as they are.
-    pub unchanged: u64,
-}
-
-/// What a restore would do, as shown to the person who approves it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Preview {
-    /// When it was made.
-    pub at: Timestamp,
-    /// Table by table.
-    pub tables: Vec<TableEffect>,
-    /// What the counts do not say, such as structures that changed since.
-    pub notes: Vec<String>,
-    /// Digest of the tenant's live data when it was made.
-    pub live_digest: String,
-    /// Digest over the request, the recovery point and all of the above: what an approval is bound to.
-    pub digest: String,
-}
-
-/// What a comparison of a recovery point with the live data found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Findings {
-    /// Table by table.
-    pub tables: Vec<TableEffect>,
-    /// What the counts do not say.
-    pub notes: Vec<String>,
-    /// Digest of the tenant's live data.
-    pub live_digest: String,
-}
-
-impl Preview {
-    /// Makes a preview of what was found, with its digest. `content` names the recovery point's content: its manifest's hash.
-    #[must_use]
-    pub fn new(request: RequestId, tenant: &TenantId, content: &str, found: Findings, at: Timestamp) -> Self {
-        let Findings { tables, notes, live_digest } = found;
-        let mut hasher = blake3::Hasher::new_derive_key("holdfast preview v1");
-        // A list of plain structs of text and numbers always has its JSON.
-        let shown = serde_json::to_string(&(&tables, &notes)).unwrap_or_default();
-        for part in [&request.to_string(), tenant.as_str(), content, &shown, &live_digest, &at.to_string()] {
-            hasher.update(&(part.len() as u64).to_be_bytes());
-            hasher.update(part.as_bytes());
-        }
-        let digest = hasher.finalize().to_hex().to_string();
-        Self { at, tables, notes, live_digest, digest }
-    }
-}
-
-/// A second person's agreement to one preview.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Approval {
-    /// Who agreed.
-    pub by: Identity,
-    /// When.
-    pub at: Timestamp,
-    /// The digest of the preview they saw.
-    pub preview_digest: String,
-}
 
 /// How a restore that ended well ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +35,9 @@ pub struct Outcome {
     pub rows: u64,
     /// Where the data that was replaced is kept, if there was any.
     pub undo_copy: Option<String>,
+    /// The recovery point that was made of the present state before anything was changed, if one could be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<RecoveryPointId>,
     /// Objects, owners and grants that differ from the recorded ones, for a person to judge.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -108,19 +54,23 @@ pub enum RequestState {
         /// What was shown.
         preview: Preview,
     },
-    /// The runbook waits for a second person.
+    /// The runbook waits for other people.
     AwaitingApproval {
         /// What was shown.
         preview: Preview,
         /// The Step Functions task token that lets the runbook go on.
         task_token: String,
+        /// Who agreed so far, if more are needed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        approvals: Vec<Approval>,
     },
     /// Approved; the runbook goes on.
     Approved {
         /// What was shown.
         preview: Preview,
         /// Who agreed to it.
-        approval: Approval,
+        #[serde(alias = "approval", deserialize_with = "approval::one_or_many")]
+        approvals: Vec<Approval>,
         /// The token, kept so that the runbook can be woken again if the first call was lost.
         task_token: String,
     },
@@ -129,14 +79,19 @@ pub enum RequestState {
         /// What was shown.
         preview: Preview,
         /// Who agreed to it.
-        approval: Approval,
+        #[serde(alias = "approval", deserialize_with = "approval::one_or_many")]
+        approvals: Vec<Approval>,
         /// When the work began.
         started_at: Timestamp,
     },
     /// Carried out, and the live data matched.
     Proven {
+        /// What was shown, and what an undo leads back to; older records have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        preview: Option<Preview>,
         /// Who agreed to it.
-        approval: Approval,
+        #[serde(alias = "approval", deserialize_with = "approval::one_or_many")]
+        approvals: Vec<Approval>,
         /// How it ended.
         outcome: Outcome,
     },
@@ -148,6 +103,9 @@ pub enum RequestState {
         code: String,
         /// What stopped it and what to do.
         message: String,
+        /// What was shown, if the work had begun: a cutover may have happened all the same, and an undo of it leads back to this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        preview: Option<Preview>,
     },
 }
 
@@ -166,6 +124,31 @@ impl RequestState {
         }
     }
 
+    /// Who has agreed, as far as anybody has.
+    #[must_use]
+    pub fn approvals(&self) -> &[Approval] {
+        match self {
+            Self::AwaitingApproval { approvals, .. }
+            | Self::Approved { approvals, .. }
+            | Self::Executing { approvals, .. }
+            | Self::Proven { approvals, .. } => approvals,
+            Self::Requested | Self::Previewed { .. } | Self::Failed { .. } => &[],
+        }
+    }
+
+    /// What was shown, as far as anything has been.
+    #[must_use]
+    pub fn preview(&self) -> Option<&Preview> {
+        match self {
+            Self::Previewed { preview }
+            | Self::AwaitingApproval { preview, .. }
+            | Self::Approved { preview, .. }
+            | Self::Executing { preview, .. } => Some(preview),
+            Self::Proven { preview, .. } | Self::Failed { preview, .. } => preview.as_ref(),
+            Self::Requested => None,
+        }
+    }
+
     /// Whether nothing will happen any more.
     #[must_use]
     pub fn is_final(&self) -> bool {
@@ -173,7 +156,7 @@ impl RequestState {
     }
 }
 
-/// A request to bring one tenant back, in place, from one recovery point.
+/// A request to bring one tenant back from one recovery point.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreRequest {
     /// Its id.
@@ -185,12 +168,27 @@ pub struct RestoreRequest {
     /// What that holds, for those who are asked; what is done follows from the recovery point. Older records are of databases.
     #[serde(default)]
     pub kind: Kind,
+    /// Where it writes. Older records are of restores in place, of everything.
+    #[serde(default)]
+    pub mode: Mode,
+    /// How much of the recovery point it takes.
+    #[serde(default, skip_serializing_if = "Selection::is_everything")]
+    pub selection: Selection,
+    /// The request whose effect this one takes back, from its undo copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<RequestId>,
+    /// The instant that the recovery point is made of first, from the engine's own log: native point-in-time recovery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point_in_time: Option<Timestamp>,
     /// Why, in the requester's words.
     pub reason: String,
     /// Who asked.
     pub requested_by: Identity,
     /// When.
     pub requested_at: Timestamp,
+    /// The review that is demanded since one person went ahead alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Review>,
     /// How far it has come.
     #[serde(flatten)]
     pub state: RequestState,
@@ -211,7 +209,7 @@ pub enum RequestError {
     },
     /// The same person asked and approved, or it cannot be told that they are two.
     #[error(
-        "restore request {request} was made by {requester} and {approver} cannot approve it: another person must, and both must call as IAM users or IAM Identity Center users, whose names say who they are"
+        "restore request {request} was made by {requester} and {approver} cannot agree to it: another person must, who is not yet one of those who asked or agreed, and all must call as IAM users or IAM Identity Center users, whose names say who they are"
     )]
     SamePerson {
         /// The request.
@@ -237,6 +235,20 @@ pub enum RequestError {
         /// When the preview was made, or the work began.
         at: Timestamp,
     },
+    /// Fewer people than the policy asks for have agreed.
+    #[error("restore request {request} needs the approval of {needed} other people; see `holdfast restore watch {request}`")]
+    MoreNeeded {
+        /// The request.
+        request: RequestId,
+        /// How many are needed.
+        needed: u8,
+    },
+    /// Nobody went ahead alone, so there is nothing to review.
+    #[error("restore request {request} demands no review: it was approved by others, or not carried out")]
+    NoReview {
+        /// The request.
+        request: RequestId,
+    },
     /// The live data changed since the preview.
     #[error(
         "tenant {tenant}'s live data changed after the preview of restore request {request}; make a new request and have it approved"
@@ -252,14 +264,58 @@ pub enum RequestError {
 impl Coded for RequestError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::WrongState { .. } => ErrorCode::Fenced,
-            Self::SamePerson { .. } | Self::OtherPreview { .. } | Self::Expired { .. } => ErrorCode::ApprovalInvalid,
+            Self::WrongState { .. } | Self::NoReview { .. } => ErrorCode::Fenced,
+            Self::SamePerson { .. } | Self::OtherPreview { .. } | Self::Expired { .. } | Self::MoreNeeded { .. } => {
+                ErrorCode::ApprovalInvalid
+            }
             Self::Drifted { .. } => ErrorCode::TargetDrifted,
         }
     }
 }
 
 impl RestoreRequest {
+    /// A request in place, of everything that the recovery point holds.
+    #[must_use]
+    pub fn new(
+        id: RequestId,
+        tenant: TenantId,
+        (point, kind): (RecoveryPointId, Kind),
+        reason: String,
+        requested_by: Identity,
+        requested_at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            tenant,
+            point,
+            kind,
+            mode: Mode::InPlace,
+            selection: Selection::default(),
+            undoes: None,
+            point_in_time: None,
+            reason,
+            requested_by,
+            requested_at,
+            review: None,
+            state: RequestState::Requested,
+        }
+    }
+
+    /// What it asks for, in words, for alerts and the audit trail.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let Self { tenant, point, kind, .. } = self;
+        let kind = kind.name();
+        let mut words = match self.undoes {
+            Some(undone) => format!("undo restore {undone} of tenant {tenant}, which was from {kind} recovery point {point}"),
+            None => format!("restore tenant {tenant} {} from {kind} recovery point {point}", self.mode.in_words()),
+        };
+        if let Some(instant) = self.point_in_time {
+            words.push_str(&format!(" of {instant}"));
+        }
+        words + &self.selection.in_words()
+    }
+
     /// Records the preview.
     ///
     /// # Errors
@@ -279,55 +335,109 @@ impl RestoreRequest {
     /// Unless it was previewed.
     pub fn await_approval(self, task_token: String) -> Result<Self, RequestError> {
         match self.state {
-            RequestState::Previewed { preview } | RequestState::AwaitingApproval { preview, .. } => {
-                Ok(Self { state: RequestState::AwaitingApproval { preview, task_token }, ..self })
+            RequestState::Previewed { preview } => {
+                Ok(Self { state: RequestState::AwaitingApproval { preview, task_token, approvals: Vec::new() }, ..self })
+            }
+            RequestState::AwaitingApproval { preview, approvals, .. } => {
+                Ok(Self { state: RequestState::AwaitingApproval { preview, task_token, approvals }, ..self })
             }
             _ => Err(self.wrong_state("put up for approval")),
         }
     }
 
-    /// A second person agrees to the preview with this digest.
+    /// Another person agrees to the preview with this digest; the last of `needed` makes it approved.
     ///
     /// # Errors
-    /// Unless it waits for approval, `by` is another person, the digest is the preview's, and the preview is fresh.
-    pub fn approve(self, by: Identity, preview_digest: &str, now: Timestamp) -> Result<Self, RequestError> {
-        let RequestState::AwaitingApproval { preview, task_token } = self.state.clone() else {
+    /// Unless it waits for approval, `by` is another person than all before, the digest is the preview's, and the preview is fresh.
+    pub fn approve(self, by: Identity, preview_digest: &str, needed: u8, now: Timestamp) -> Result<Self, RequestError> {
+        let RequestState::AwaitingApproval { preview, task_token, mut approvals } = self.state.clone() else {
             return Err(self.wrong_state("approved"));
         };
-        self.check_persons(&by)?;
-        if preview.digest != preview_digest {
-            return Err(RequestError::OtherPreview { request: self.id });
-        }
+        approvals.push(Approval { by, at: now, preview_digest: preview_digest.to_owned(), break_glass: None });
+        let enough = match suffices(&approvals, &self.requested_by, &preview.digest, needed) {
+            Ok(()) => true,
+            Err(Lack::More) => false,
+            Err(lack) => return Err(self.lacks(lack, &approvals, needed)),
+        };
         self.check_fresh(&preview, now)?;
-        let approval = Approval { by, at: now, preview_digest: preview_digest.to_owned() };
-        Ok(Self { state: RequestState::Approved { preview, approval, task_token }, ..self })
+        let state = if enough {
+            RequestState::Approved { preview, approvals, task_token }
+        } else {
+            RequestState::AwaitingApproval { preview, task_token, approvals }
+        };
+        Ok(Self { state, ..self })
     }
 
-    /// Uses the approval up and begins the work. A second delivery of the same step carries on, for as long as the work may take.
-    ///
-    /// `content` names the content of the recovery point that is about to be restored.
+    /// One person goes ahead alone, whoever asked; a review is demanded of it. Whether they may is the policy's to say.
     ///
     /// # Errors
-    /// Unless it is approved, by another person, for this very preview of this very content, and the preview is fresh.
-    pub fn execute(self, content: &str, now: Timestamp) -> Result<Self, RequestError> {
-        let (preview, approval, started_at) = match self.state.clone() {
-            RequestState::Approved { preview, approval, .. } => (preview, approval, now),
-            RequestState::Executing { preview, approval, started_at } => (preview, approval, started_at),
+    /// Unless it waits for approval, the digest is the preview's, and the preview is fresh.
+    pub fn break_glass(self, by: Identity, preview_digest: &str, why: String, now: Timestamp) -> Result<Self, RequestError> {
+        let RequestState::AwaitingApproval { preview, task_token, mut approvals } = self.state.clone() else {
+            return Err(self.wrong_state("carried out by one person"));
+        };
+        let approval = Approval { by: by.clone(), at: now, preview_digest: preview_digest.to_owned(), break_glass: Some(why) };
+        approvals.push(approval);
+        suffices(&approvals, &self.requested_by, &preview.digest, 1).map_err(|lack| self.lacks(lack, &approvals, 1))?;
+        self.check_fresh(&preview, now)?;
+        let due = now + SignedDuration::from_secs(REVIEW_WITHIN_S);
+        let review = Some(Review { of: by, demanded_at: now, due, done: None });
+        Ok(Self { state: RequestState::Approved { preview, approvals, task_token }, review, ..self })
+    }
+
+    /// Another person has looked at what one did alone.
+    ///
+    /// # Errors
+    /// Unless a review is demanded, and `by` is neither who asked nor who went ahead.
+    pub fn reviewed(self, by: Identity, finding: String, now: Timestamp) -> Result<Self, RequestError> {
+        if !self.state.is_final() {
+            return Err(self.wrong_state("reviewed"));
+        }
+        let Some(review) = self.review.clone().filter(Review::is_pending) else {
+            return Err(RequestError::NoReview { request: self.id });
+        };
+        let approvers = self.state.approvals().iter().map(|approval| &approval.by);
+        if approvers.chain([&review.of, &self.requested_by]).any(|other| by.is_same_person(other)) {
+            let (requester, approver) = (self.requested_by.arn.clone(), by.arn);
+            return Err(RequestError::SamePerson { request: self.id, requester, approver });
+        }
+        let review = Some(Review { done: Some(Reviewed { by, at: now, finding }), ..review });
+        Ok(Self { review, ..self })
+    }
+
+    /// The approval of the person who went ahead alone, if somebody did and the work may still go on.
+    #[must_use]
+    pub fn broken_by(&self) -> Option<&Approval> {
+        self.state.approvals().iter().find(|approval| approval.break_glass.is_some())
+    }
+
+    /// Uses the approvals up and begins the work. A second delivery of the same step carries on, for as long as the work may take.
+    ///
+    /// `content` names the content of the recovery point that is about to be restored, `needed` how many other people the policy asks for
+    /// at this moment.
+    ///
+    /// # Errors
+    /// Unless it is approved, by enough other people, for this very preview of this very content, and the preview is fresh.
+    pub fn execute(self, content: &str, needed: u8, now: Timestamp) -> Result<Self, RequestError> {
+        let (preview, approvals, started_at) = match self.state.clone() {
+            RequestState::Approved { preview, approvals, .. } => (preview, approvals, now),
+            RequestState::Executing { preview, approvals, started_at } => (preview, approvals, started_at),
             _ => return Err(self.wrong_state("carried out")),
         };
         // All of it is checked again where it matters: a forged catalog row must not become a restore.
-        self.check_persons(&approval.by)?;
-        let Preview { at, tables, notes, live_digest, .. } = preview.clone();
-        let shown = Preview::new(self.id, &self.tenant, content, Findings { tables, notes, live_digest }, at);
-        if approval.preview_digest != shown.digest || preview.digest != shown.digest {
+        if preview.digest != preview.seal(&self, content) {
             return Err(RequestError::OtherPreview { request: self.id });
         }
-        self.check_fresh(&preview, approval.at)?;
-        self.check_fresh(&preview, started_at)?;
+        suffices(&approvals, &self.requested_by, &preview.digest, needed).map_err(|lack| self.lacks(lack, &approvals, needed))?;
+        for approval in &approvals {
+            self.check_fresh(&preview, approval.at)?;
+        }
+        // Making a recovery point of the state before takes its time, which voids no approval that was given in time.
+        self.check_within(&preview, started_at, APPROVAL_LIFETIME_S + KEPT_BEFORE_WITHIN_S)?;
         if now.duration_since(started_at) > SignedDuration::from_secs(RESTORE_AT_MOST_S) {
             return Err(RequestError::Expired { request: self.id, at: started_at });
         }
-        Ok(Self { state: RequestState::Executing { preview, approval, started_at }, ..self })
+        Ok(Self { state: RequestState::Executing { preview, approvals, started_at }, ..self })
     }
 
     /// Records that the live data matched.
@@ -336,7 +446,9 @@ impl RestoreRequest {
     /// Unless the work was under way.
     pub fn prove(self, outcome: Outcome) -> Result<Self, RequestError> {
         match self.state {
-            RequestState::Executing { approval, .. } => Ok(Self { state: RequestState::Proven { approval, outcome }, ..self }),
+            RequestState::Executing { preview, approvals, .. } => {
+                Ok(Self { state: RequestState::Proven { preview: Some(preview), approvals, outcome }, ..self })
+            }
             _ => Err(self.wrong_state("proven")),
         }
     }
@@ -349,20 +461,33 @@ impl RestoreRequest {
         if self.state.is_final() {
             return Err(self.wrong_state("failed"));
         }
-        let state = RequestState::Failed { at: now, code: error.code.name().to_owned(), message: error.message.clone() };
+        let preview = match self.state {
+            RequestState::Executing { preview, .. } => Some(preview),
+            _ => None,
+        };
+        let state = RequestState::Failed { at: now, code: error.code.name().to_owned(), message: error.message.clone(), preview };
         Ok(Self { state, ..self })
     }
 
-    fn check_persons(&self, approver: &Identity) -> Result<(), RequestError> {
-        if !approver.is_same_person(&self.requested_by) {
-            return Ok(());
+    /// What is wrong with these approvals, the last of which is the one in question.
+    fn lacks(&self, lack: Lack, approvals: &[Approval], needed: u8) -> RequestError {
+        let request = self.id;
+        match lack {
+            Lack::OtherPreview => RequestError::OtherPreview { request },
+            Lack::More => RequestError::MoreNeeded { request, needed },
+            Lack::SamePerson => {
+                let approver = approvals.last().map_or_else(String::new, |approval| approval.by.arn.clone());
+                RequestError::SamePerson { request, requester: self.requested_by.arn.clone(), approver }
+            }
         }
-        let (requester, approver) = (self.requested_by.arn.clone(), approver.arn.clone());
-        Err(RequestError::SamePerson { request: self.id, requester, approver })
     }
 
     fn check_fresh(&self, preview: &Preview, now: Timestamp) -> Result<(), RequestError> {
-        let expired = now.duration_since(preview.at) > SignedDuration::from_secs(APPROVAL_LIFETIME_S);
+        self.check_within(preview, now, APPROVAL_LIFETIME_S)
+    }
+
+    fn check_within(&self, preview: &Preview, now: Timestamp, seconds: i64) -> Result<(), RequestError> {
+        let expired = now.duration_since(preview.at) > SignedDuration::from_secs(seconds);
         if expired { Err(RequestError::Expired { request: self.id, at: preview.at }) } else { Ok(()) }
     }
 
@@ -372,123 +497,4 @@ impl RestoreRequest {
 }
 
 #[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn person(arn: &str) -> Identity {
-        Identity { arn: format!("arn:aws:{arn}"), principal: format!("id-of-{arn}"), account: "1".into() }
-    }
-
-    fn time(text: &str) -> Timestamp {
-        text.parse().unwrap()
-    }
-
-    fn waiting() -> (RestoreRequest, String) {
-        let id = RequestId::from_uuid(Uuid::from_u128(1));
-        let tenant: TenantId = "acme".parse().unwrap();
-        let found = Findings { tables: vec![], notes: vec![], live_digest: "live".into() };
-        let preview = Preview::new(id, &tenant, "sha", found, time("2026-11-23T10:00:00Z"));
-        let digest = preview.digest.clone();
-        let request = RestoreRequest {
-            id,
-            tenant,
-            point: RecoveryPointId::from_uuid(Uuid::from_u128(2)),
-            kind: Kind::Database,
-            reason: "rows gone".into(),
-            requested_by: person("iam::1:user/ana"),
-            requested_at: time("2026-11-23T09:59:00Z"),
-            state: RequestState::Requested,
-        };
-        (request.preview(preview).unwrap().await_approval("token".into()).unwrap(), digest)
-    }
-
-    #[test]
-    fn another_person_may_approve_what_was_shown() {
-        let (request, digest) = waiting();
-        let approved = request.approve(person("iam::1:user/ben"), &digest, time("2026-11-23T11:00:00Z")).unwrap();
-        let executing = approved.execute("sha", time("2026-11-23T11:01:00Z")).unwrap();
-        assert_eq!(
-            executing.clone().execute("sha", time("2026-11-23T11:02:00Z")).unwrap(),
-            executing,
-            "a second delivery carries on"
-        );
-        let late = executing.execute("sha", time("2026-11-23T17:01:01Z"));
-        assert!(matches!(late, Err(RequestError::Expired { .. })), "but not weeks later: {late:?}");
-    }
-
-    #[test]
-    fn the_same_person_may_not_approve_under_any_name() {
-        let others = ["sts::1:assumed-role/AWSReservedSSO_Ops_1/ana", "sts::1:assumed-role/Admin/ben", "iam::1:root"];
-        for approver in ["iam::1:user/ana", "iam::1:user/ops/Ana"].into_iter().chain(others) {
-            let (request, digest) = waiting();
-            let refused = request.approve(person(approver), &digest, time("2026-11-23T11:00:00Z"));
-            assert!(matches!(refused, Err(RequestError::SamePerson { .. })), "{approver}: {refused:?}");
-        }
-    }
-
-    #[test]
-    fn an_approval_holds_for_one_preview_and_one_day() {
-        let ben = || person("iam::1:user/ben");
-        let (request, digest) = waiting();
-        assert!(matches!(
-            request.clone().approve(ben(), "other", time("2026-11-23T11:00:00Z")),
-            Err(RequestError::OtherPreview { .. })
-        ));
-        assert!(matches!(
-            request.clone().approve(ben(), &digest, time("2026-11-24T10:00:01Z")),
-            Err(RequestError::Expired { .. })
-        ));
-        let approved = request.approve(ben(), &digest, time("2026-11-24T09:00:00Z")).unwrap();
-        assert!(matches!(
-            approved.clone().execute("other", time("2026-11-24T09:00:01Z")),
-            Err(RequestError::OtherPreview { .. })
-        ));
-        assert!(matches!(approved.clone().execute("sha", time("2026-11-24T10:00:01Z")), Err(RequestError::Expired { .. })));
-        assert!(matches!(approved.approve(ben(), &digest, time("2026-11-24T09:00:00Z")), Err(RequestError::WrongState { .. })));
-    }
-
-    #[test]
-    fn a_forged_approval_in_the_catalog_is_not_carried_out() {
-        let now = time("2026-11-23T11:00:00Z");
-        let (request, digest) = waiting();
-        let approved = request.approve(person("iam::1:user/ben"), &digest, now).unwrap();
-        for genuine in [approved.clone(), approved.execute("sha", now).unwrap()] {
-            let forge = |change: fn(&mut Preview, &mut Approval)| {
-                let mut forged = genuine.clone();
-                let (RequestState::Approved { preview, approval, .. } | RequestState::Executing { preview, approval, .. }) =
-                    &mut forged.state
-                else {
-                    unreachable!()
-                };
-                change(preview, approval);
-                forged.execute("sha", now)
-            };
-            assert!(forge(|_, _| {}).is_ok());
-            assert!(matches!(forge(|_, approval| approval.by = person("iam::1:user/ana")), Err(RequestError::SamePerson { .. })));
-            assert!(matches!(forge(|preview, _| preview.live_digest = "other".into()), Err(RequestError::OtherPreview { .. })));
-            assert!(matches!(forge(|preview, _| preview.digest = "other".into()), Err(RequestError::OtherPreview { .. })));
-        }
-    }
-
-    #[test]
-    fn a_request_that_ended_stays_as_it_ended() {
-        let (request, _) = waiting();
-        let failed = request.fail(&ErrorReport::new(ErrorCode::RestoreRefused, "m"), time("2026-11-23T11:00:00Z")).unwrap();
-        assert!(failed.clone().execute("sha", time("2026-11-23T11:00:00Z")).is_err());
-        assert!(failed.fail(&ErrorReport::new(ErrorCode::Throttled, "m"), time("2026-11-23T11:00:00Z")).is_err());
-    }
-
-    #[test]
-    fn the_persisted_names_are_promises() {
-        let (request, digest) = waiting();
-        let request = request.approve(person("iam::1:user/ben"), &digest, time("2026-11-23T11:00:00Z")).unwrap();
-        let json = serde_json::to_value(&request).unwrap();
-        insta::assert_json_snapshot!(json);
-        assert_eq!(serde_json::from_value::<RestoreRequest>(json.clone()).unwrap(), request);
-        let mut older = json;
-        older.as_object_mut().unwrap().remove("kind");
-        assert_eq!(serde_json::from_value::<RestoreRequest>(older).unwrap(), request, "before there were other kinds");
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! A pure function of the policy, the recovery points of one subject and kind, and the plan's zone. It looks at *scheduled* time only, so
 //! a clock that was wrong when a run happened changes nothing. It has no `now` except to say how old "keep all" reaches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,18 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::RecoveryPointId,
     point::{Proof, RecoveryPoint},
+    slot::Slot,
 };
+
+mod change;
+mod force;
+mod locks;
+mod room;
+
+pub use change::{PolicyVersion, Shortened, shortens};
+pub use force::{AGREE_MIN, AgreeError, Agreed, InForce, Terms, UnknownZone, Waiting};
+pub use locks::note_locks;
+pub use room::{NoneToSpare, expire_first};
 
 /// How long recovery points are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +85,12 @@ pub enum Reason {
     NotNeeded,
     /// No rule keeps it, but this run has expired as many as it may.
     CapReached,
+    /// There was a hold, and it ended by itself. Told beside the reasons that decided.
+    HoldOver,
+    /// It goes before its time: the account has no room for the next snapshot. Told beside the reasons for which it would have stayed.
+    NoRoom,
+    /// It goes, and the vault's lock keeps its bytes for now.
+    BytesLocked,
 }
 
 /// What happens to one recovery point.
@@ -95,43 +112,45 @@ pub struct Decision {
 #[must_use]
 pub fn decide(policy: &Policy, zone: &TimeZone, points: &[RecoveryPoint], now: Timestamp, may_expire: u32) -> Vec<Decision> {
     let mut points: Vec<&RecoveryPoint> = points.iter().filter(|point| point.content().is_some()).collect();
-    points.sort_by_key(|point| std::cmp::Reverse((point.scheduled_time, point.id)));
+    points.sort_unstable_by_key(|point| std::cmp::Reverse((point.scheduled_time, point.id)));
 
-    let mut reasons: BTreeMap<RecoveryPointId, BTreeSet<Reason>> = BTreeMap::new();
-    let mut keep = |point: &RecoveryPoint, reason| {
-        reasons.entry(point.id).or_default().insert(reason);
+    // By place in `points`: of a million, a map would cost more than everything else.
+    let mut reasons = vec![BTreeSet::new(); points.len()];
+    let mut keep = |place: usize, reason| {
+        reasons[place].insert(reason);
     };
     let recent_since =
         now.checked_sub(SignedDuration::from_hours(i64::from(policy.keep_all_days) * 24)).unwrap_or(Timestamp::MIN);
-    for point in &points {
+    for (place, point) in points.iter().enumerate() {
         if point.scheduled_time >= recent_since {
-            keep(point, Reason::Recent);
+            keep(place, Reason::Recent);
         }
-        if !point.holds.is_empty() {
-            keep(point, Reason::Held);
+        if point.is_held(now) {
+            keep(place, Reason::Held);
         }
     }
     for (count, reason, period) in periods(policy) {
         let mut seen = BTreeSet::new();
         // A refuted recovery point restores nothing, so it cannot stand for its period.
-        for point in points.iter().filter(|point| point.is_usable()) {
+        let stands = |point: &RecoveryPoint| point.is_usable() && !point.is_of_a_restore();
+        for (place, point) in points.iter().enumerate().filter(|(_, point)| stands(point)) {
             let fresh = seen.insert(period(point.scheduled_time.to_zoned(zone.clone()).date()));
             if seen.len() > count as usize {
                 break;
             }
             if fresh {
-                keep(point, reason);
+                keep(place, reason);
             }
         }
     }
-    let proven = points.iter().filter(|point| matches!(point.proof, Proof::Proven { .. }));
-    proven.take(policy.min_proven as usize).for_each(|point| keep(point, Reason::Proven));
-    points.iter().find(|point| point.is_usable()).into_iter().for_each(|point| keep(point, Reason::Newest));
+    let proven = points.iter().enumerate().filter(|(_, point)| counts_as_proven(point));
+    proven.take(policy.min_proven as usize).for_each(|(place, _)| keep(place, Reason::Proven));
+    let newest = points.iter().position(|point| point.is_usable() && !is_before_a_restore(point));
+    newest.into_iter().for_each(|place| keep(place, Reason::Newest));
 
     let mut left = may_expire;
     let mut decisions: Vec<Decision> = Vec::with_capacity(points.len());
-    for point in points.iter().rev() {
-        let mut why = reasons.remove(&point.id).unwrap_or_default();
+    for (point, mut why) in points.iter().zip(reasons).rev() {
         let wanted = !why.is_empty();
         if !wanted && left == 0 {
             why.insert(Reason::CapReached);
@@ -140,10 +159,23 @@ pub fn decide(policy: &Policy, zone: &TimeZone, points: &[RecoveryPoint], now: T
             why.insert(Reason::NotNeeded);
         }
         let keep = wanted || why.contains(&Reason::CapReached);
+        if point.holds.iter().any(|hold| hold.is_over(now)) {
+            why.insert(Reason::HoldOver);
+        }
         decisions.push(Decision { point: point.id, scheduled_time: point.scheduled_time, keep, reasons: why });
     }
     decisions.reverse();
     decisions
+}
+
+/// Whether it is one of the proven ones that must remain. That the state before a restore can be read back proves nothing about what was
+/// restored from.
+fn counts_as_proven(point: &RecoveryPoint) -> bool {
+    matches!(point.proof, Proof::Proven { .. }) && !is_before_a_restore(point)
+}
+
+fn is_before_a_restore(point: &RecoveryPoint) -> bool {
+    point.rule == Slot::BEFORE_RESTORE
 }
 
 type PeriodOf = fn(Date) -> (i16, i16);
@@ -166,7 +198,7 @@ mod tests {
     use crate::{
         id::{RunId, VaultTenantId},
         point::{Content, Hold, Kind},
-        slot::{Slot, Subject},
+        slot::Subject,
     };
 
     const HOUR_S: i64 = 3600;
@@ -195,7 +227,7 @@ mod tests {
         let point = RecoveryPoint::begin(&slot, RunId::from_uuid(Uuid::from_u128(2)), now());
         let mut point = point.publish(content, now()).unwrap().judge(proof).unwrap();
         if held {
-            point.holds.push(Hold { reason: "h".into(), owner: "o".into(), placed_at: now() });
+            point.holds.push(Hold { reason: "h".into(), owner: "o".into(), placed_at: now(), until: None });
         }
         point
     }
@@ -239,6 +271,43 @@ mod tests {
         assert!(decisions.iter().any(|decision| decision.reasons.contains(&Reason::CapReached)));
     }
 
+    #[test]
+    fn a_hold_that_is_over_keeps_nothing_and_the_decision_says_that_there_was_one() {
+        let held_until = |hours_ahead: i64| {
+            let mut points: Vec<_> = [0, 58 * 24].map(|hours| point(hours, Proof::Unproven, false)).into();
+            let until = Some(now() + SignedDuration::from_hours(hours_ahead));
+            points[1].holds.push(Hold { reason: "h".into(), owner: "o".into(), placed_at: now(), until });
+            let policy = Policy { daily: 1, weekly: 1, monthly: 1, ..policy() };
+            decide(&policy, &TimeZone::UTC, &points, now(), 1000).pop().unwrap()
+        };
+        let (standing, over) = (held_until(1), held_until(0));
+        assert!(standing.keep && standing.reasons == BTreeSet::from([Reason::Held]), "{standing:?}");
+        assert!(!over.keep && over.reasons == BTreeSet::from([Reason::NotNeeded, Reason::HoldOver]), "{over:?}");
+    }
+
+    #[test]
+    fn what_a_restore_had_made_for_itself_stands_for_no_day() {
+        for rule in [Slot::POINT_IN_TIME, Slot::BEFORE_RESTORE] {
+            let nightly = point(5 * 24 + 1, Proof::Unproven, false);
+            let own = RecoveryPoint { rule: rule.into(), ..point(5 * 24, Proof::Unproven, false) };
+            let newest = point(24, Proof::Unproven, false);
+            let decided = decide(&policy(), &TimeZone::UTC, &[own.clone(), nightly.clone(), newest], now(), 1000);
+            let of = |wanted: &RecoveryPoint| decided.iter().find(|one| one.scheduled_time == wanted.scheduled_time).unwrap();
+            assert!(of(&nightly).reasons.contains(&Reason::Daily), "{rule}: {:?}", of(&nightly));
+            assert_eq!(of(&own).reasons, BTreeSet::from([Reason::NotNeeded]), "{rule}");
+        }
+    }
+
+    #[test]
+    fn the_state_before_a_restore_is_neither_the_newest_nor_the_proven_that_must_stay() {
+        let before = RecoveryPoint { rule: Slot::BEFORE_RESTORE.into(), ..point(1000, proven(), false) };
+        let (proven, newest) = (point(2000, proven(), false), point(1500, Proof::Unproven, false));
+        let policy = Policy { min_proven: 1, keep_all_days: 1, daily: 0, weekly: 0, monthly: 0, yearly: 0, ..policy() };
+        let decided = decide(&policy, &TimeZone::UTC, &[before, proven.clone(), newest.clone()], now(), 1000);
+        let kept: BTreeSet<_> = decided.iter().filter(|one| one.keep).map(|one| one.point).collect();
+        assert_eq!(kept, BTreeSet::from([proven.id, newest.id]));
+    }
+
     fn any_proof() -> impl Strategy<Value = Proof> {
         prop_oneof![Just(Proof::Unproven), Just(proven()), Just(Proof::Refuted { at: now(), findings: vec!["f".into()] }),]
     }
@@ -263,7 +332,7 @@ mod tests {
             let all_of = |wanted: fn(&RecoveryPoint) -> bool| points.iter().filter(|p| wanted(p)).count();
             let is_proven = |p: &RecoveryPoint| matches!(p.proof, Proof::Proven { .. });
             prop_assert!(kept_of(is_proven) >= all_of(is_proven).min(min_proven as usize));
-            prop_assert_eq!(kept_of(|p| !p.holds.is_empty()), all_of(|p| !p.holds.is_empty()));
+            prop_assert_eq!(kept_of(|p| p.is_held(now())), all_of(|p| p.is_held(now())));
             if let Some(newest) = points.iter().filter(|p| p.is_usable()).max_by_key(|p| p.scheduled_time) {
                 prop_assert!(points.iter().any(|p| p.scheduled_time == newest.scheduled_time && kept.contains(&p.id)));
             }

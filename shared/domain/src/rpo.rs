@@ -3,7 +3,6 @@
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use crate::{
-    caps::SLOT_GRACE_S,
     plan::{Plan, Rule, RuleKind},
     point::{Kind, RecoveryPoint},
     register::Tenant,
@@ -67,18 +66,19 @@ pub fn tenant_kinds(plan: &Plan, tenant: &Tenant) -> Vec<Kind> {
     kinds
 }
 
-/// Finds every slot that was due at least the grace period before `now` and has no recovery point of its time or later, and
-/// every subject whose newest recovery point is older than its rule's RPO and the grace period.
+/// Finds every slot that was due at least the grace period, and the rule's window, before `now` and has no recovery point of its time or
+/// later, and every subject whose newest recovery point is older than its rule's RPO and the same.
 #[must_use]
 pub fn missed_slots(plan: &Plan, zone: &TimeZone, tenants: &[Tenant], newest: &impl Newest, now: Timestamp) -> Vec<MissedSlot> {
     let mut missed = Vec::new();
-    let judged_at = now.checked_sub(SignedDuration::from_secs(SLOT_GRACE_S)).unwrap_or(now);
     let mut judge = |rule: &Rule, subject: Subject, kinds: &[Kind], since: Timestamp| {
+        // What is spread over a window may be filled at its very end.
+        let judged_at = now.checked_sub(rule.late_after()).unwrap_or(now);
         let due = rule.schedule.last_due(zone, judged_at);
         if since > due {
             return;
         }
-        let rpo_ends = SignedDuration::from_mins(i64::from(rule.rpo_minutes)) + SignedDuration::from_secs(SLOT_GRACE_S);
+        let rpo_ends = SignedDuration::from_mins(i64::from(rule.rpo_minutes)) + rule.late_after();
         let is_late = |point: Freshness| point.slot < due || now.duration_since(point.as_of) > rpo_ends;
         let late: Vec<Kind> = kinds.iter().copied().filter(|kind| newest.newest(&subject, *kind).is_none_or(is_late)).collect();
         if !late.is_empty() {
@@ -105,7 +105,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{register::Status, tenant::Layout};
+    use crate::{plan::OffPeak, register::Status, tenant::Layout};
 
     fn plan() -> Plan {
         let plan = json!({
@@ -152,10 +152,14 @@ mod tests {
     #[test]
     fn a_slot_nobody_filled_is_missed_once_its_grace_is_over() {
         let none = |_: &Subject, _: Kind| None;
-        check(&tenant(OLD, Status::Active), none, "2026-11-23T02:45:00Z", &BOTH);
         let yesterdays = |_: &Subject, _: Kind| Some(at("2026-11-22T02:15:00Z"));
-        check(&tenant(OLD, Status::Active), yesterdays, "2026-11-23T02:45:00Z", &BOTH);
-        check(&tenant(OLD, Status::Active), yesterdays, "2026-11-23T01:44:59Z", &[]);
+        let active = || tenant(OLD, Status::Active);
+        check(&active(), none, "2026-11-23T07:15:00Z", &BOTH);
+        check(&active(), yesterdays, "2026-11-23T07:15:00Z", &BOTH);
+        // RDS takes hours for the copy of a large instance's snapshot.
+        check(&active(), yesterdays, "2026-11-23T07:14:59Z", &BOTH[..1]);
+        check(&active(), yesterdays, "2026-11-23T02:45:00Z", &BOTH[..1]);
+        check(&active(), yesterdays, "2026-11-23T02:44:59Z", &[]);
     }
 
     #[test]
@@ -168,6 +172,19 @@ mod tests {
             missed_slots(&plan, &TimeZone::UTC, &[tenant], &newest, now.parse().unwrap()).len()
         };
         assert_eq!((late_at("2026-11-23T03:45:00Z"), late_at("2026-11-23T03:45:01Z")), (0, 1));
+    }
+
+    #[test]
+    fn a_slot_that_is_spread_over_a_window_is_missed_once_the_window_and_its_grace_are_over() {
+        let mut plan = plan();
+        plan.rules.truncate(1);
+        plan.rules[0].window = Some(OffPeak { minutes: 180, at_once: 2, minutes_each: 10 });
+        let yesterdays = |_: &Subject, _: Kind| Some(at("2026-11-22T02:15:00Z"));
+        let late_at = |now: &str| {
+            let tenant = tenant(OLD, Status::Active);
+            missed_slots(&plan, &TimeZone::UTC, &[tenant], &yesterdays, now.parse().unwrap()).len()
+        };
+        assert_eq!((late_at("2026-11-23T05:44:59Z"), late_at("2026-11-23T05:45:00Z")), (0, 1));
     }
 
     #[test]

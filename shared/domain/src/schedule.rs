@@ -21,8 +21,9 @@ pub enum Schedule {
 impl Schedule {
     /// The latest instant at or before `now` at which the rule was due.
     ///
-    /// A local time that a clock change skips falls to the first instant after the gap; one that happens twice counts the
-    /// first time only. So every local day has exactly one daily slot. An hourly slot is every hour of absolute time.
+    /// A local time that a clock change skips is taken by the clock before the change, so 02:15 becomes 03:15; one that happens twice counts
+    /// the first time only. So every local day has exactly one daily slot. An hourly slot is whenever the local clock
+    /// shows the minute: every hour of absolute time, but where a clock changes by half an hour.
     #[must_use]
     pub fn last_due(self, zone: &TimeZone, now: Timestamp) -> Timestamp {
         match self {
@@ -44,7 +45,19 @@ impl Schedule {
                 let past_minute = i64::from(zoned.minute()) - i64::from(minute);
                 let since = past_minute.rem_euclid(60) * 60 + i64::from(zoned.second());
                 let whole_seconds = Timestamp::from_second(now.as_second()).unwrap_or(now);
-                whole_seconds.checked_sub(SignedDuration::from_secs(since)).unwrap_or(Timestamp::MIN)
+                let due = whole_seconds.checked_sub(SignedDuration::from_secs(since)).unwrap_or(Timestamp::MIN);
+                if due.to_zoned(zone.clone()).minute() == minute {
+                    return due;
+                }
+                // By the clock of that time it was another minute: look from just before the change, where that clock ends.
+                match zone
+                    .preceding(now)
+                    .next()
+                    .and_then(|change| change.timestamp().checked_sub(SignedDuration::from_nanos(1)).ok())
+                {
+                    Some(before) if before >= due => self.last_due(zone, before),
+                    _ => due,
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     RecoveryPointId, caps,
-    point::{Content, Kind, ReadSpan, RecoveryPoint},
+    point::{Content, Kind, ReadSpan, RecoveryPoint, State},
 };
 
 /// Whether the parts of a set belong together.
@@ -65,14 +65,18 @@ impl RecoverySet {
 
 /// Groups one tenant's recovery points into sets, the newest first. `expected` are the kinds that the plan asks of the tenant.
 ///
-/// A slot that failed whole is a set without members. One whose every part was let go is none any more.
+/// A slot that failed whole is a set without members. One whose every part was let go is none any more, and what a restore had made for
+/// itself never was one: it is of a database alone.
 #[must_use]
 pub fn group(points: &[RecoveryPoint], expected: &[Kind]) -> Vec<RecoverySet> {
     let mut slots: BTreeMap<(Timestamp, &str), Vec<&RecoveryPoint>> = BTreeMap::new();
-    for point in points.iter().filter(|point| point.kind != Kind::Snapshot) {
+    for point in points.iter().filter(|point| point.kind != Kind::Snapshot && !point.is_of_a_restore()) {
         slots.entry((point.scheduled_time, &point.rule)).or_default().push(point);
     }
-    let live = slots.into_iter().rev().filter(|(_, points)| points.iter().any(|point| point.state.name() != "expired"));
+    let live = slots
+        .into_iter()
+        .rev()
+        .filter(|(_, points)| !points.iter().all(|point| matches!(point.state, State::Expired { .. } | State::Swept { .. })));
     live.map(|((scheduled_time, rule), points)| judge(rule, scheduled_time, &points, expected)).collect()
 }
 

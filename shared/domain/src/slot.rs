@@ -26,7 +26,7 @@ impl std::fmt::Display for Subject {
 /// One scheduled instant of one rule for one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    /// The rule's id; `manual` for a run that an operator asked for.
+    /// The rule's id; `manual` for a run that an operator asked for, `point-in-time` for one that a restore asked for.
     pub rule: String,
     /// The instant the schedule named, not the one at which somebody looked.
     pub scheduled_time: Timestamp,
@@ -39,6 +39,28 @@ pub struct Slot {
 impl Slot {
     /// The rule id of runs that an operator asked for.
     pub const MANUAL: &str = "manual";
+    /// The rule id of what is kept of a tenant's present state before a restore changes it. Nobody asks for that state without naming
+    /// it, or the restore: it is the very one that somebody wanted to be rid of.
+    pub const BEFORE_RESTORE: &str = "before-restore";
+    /// The rule id of recovery points that a restore request has made of an instant.
+    pub const POINT_IN_TIME: &str = "point-in-time";
+    /// The tag of a snapshot that names the rule which asked for it.
+    pub const RULE_TAG: &str = "holdfast:rule";
+    /// The tag of a snapshot with the instant that the schedule named.
+    pub const SCHEDULED_TAG: &str = "holdfast:scheduled-time";
+
+    /// What a snapshot's tags say of its slot, by the names of the tags.
+    #[must_use]
+    pub fn tags(&self) -> [(&'static str, String); 2] {
+        [(Self::RULE_TAG, self.rule.clone()), (Self::SCHEDULED_TAG, self.scheduled_time.to_string())]
+    }
+
+    /// The slot of a tenant's rows at an instant that a restore asks for: two requests for one instant share their recovery point.
+    #[must_use]
+    pub fn of_instant(tenant: TenantId, instant: Timestamp) -> Self {
+        let (rule, subject) = (Self::POINT_IN_TIME.to_owned(), Subject::Tenant(tenant));
+        Self { rule, scheduled_time: instant, subject, kind: Kind::Database }
+    }
 
     /// The recovery point id that this slot, and no other, gives.
     ///
