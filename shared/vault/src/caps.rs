@@ -48,5 +48,9 @@ pub const NAME_BYTES_MAX: usize = 1_024;
 pub const COLUMNS_MAX: usize = 2_000;
 /// A key record object. KMS gives at most 6,144 bytes for a wrapped key.
 pub const KEY_RECORD_BYTES_MAX: usize = 16 << 10;
+/// Calls that are under way at once where many objects are looked at or locked one by one.
+pub const REQUESTS_AT_ONCE: usize = 16;
 /// Findings a check lists; the rest are counted.
 pub const FINDINGS_MAX: usize = 1_000;
+/// Chunks of which a round of checks remembers that it read them, at some 100 bytes each; 125 GB of rows. Beyond it, shared ones are read again.
+pub const SEEN_CHUNKS_MAX: usize = 500_000;

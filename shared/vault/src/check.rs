@@ -3,7 +3,10 @@
 
 use std::{collections::HashSet, fmt, str::FromStr};
 
-use domain::VaultTenantId;
+use domain::{
+    VaultTenantId,
+    verification::{self, Shares},
+};
 
 use crate::{
     caps,
@@ -11,14 +14,16 @@ use crate::{
     chunk::ChunkId,
     chunk_reader::ChunkReader,
     defect::Defect,
+    entry::ChunkEntry,
     error::VaultError,
     keys::KeyError,
     layout,
-    link::PointRef,
+    link::{Link, PointRef},
     list::{Segment, StreamId},
     manifest::StreamEntry,
     reader::PointReader,
     rows_digest::{RowsDigest, RowsHasher},
+    seen::{Place, Seen},
     sha256::Sha256Hex,
     signing::PublicKey,
     store::StoreError,
@@ -65,8 +70,39 @@ impl Share {
     }
 
     fn has(self, id: &ChunkId) -> bool {
-        let (low, _) = id.as_bytes().split_first_chunk::<4>().expect("an id has 32 bytes");
-        u32::from_le_bytes(*low) % self.of == self.n - 1
+        part_of(id, self.of) == self.n - 1
+    }
+}
+
+/// Which of so many parts a chunk is in, counted from 0.
+fn part_of(id: &ChunkId, of: u32) -> u32 {
+    let (low, _) = id.as_bytes().split_first_chunk::<4>().expect("an id has 32 bytes");
+    u32::from_le_bytes(*low) % of
+}
+
+/// Which chunks a check reads, and what it knows of them.
+#[derive(Clone)]
+pub(crate) enum Reading {
+    /// A share, whatever was read before.
+    Share(Share),
+    /// Some shares of the rotation, less what was read in the same round.
+    Round(Shares, Seen),
+    /// Every chunk, whatever was read before; the round is told.
+    Whole(Seen),
+}
+
+impl Reading {
+    fn has(&self, id: &ChunkId) -> bool {
+        match self {
+            Self::Share(share) => share.has(id),
+            Self::Round(shares, _) => shares.has(part_of(id, verification::SHARES)),
+            Self::Whole(_) => true,
+        }
+    }
+
+    /// Whether every chunk is read here and now, so that the rows can be counted and digested anew.
+    fn is_whole(&self) -> bool {
+        matches!(self, Self::Share(Share::ALL) | Self::Whole(_))
     }
 }
 
@@ -122,7 +158,15 @@ impl CheckReport {
 }
 
 /// Follows a chain behind the place `after`. What the first link names as the one before it can only be judged at the chain's start.
-pub(crate) async fn chain(chain: &Chain, key: &PublicKey, after: u64, published: u64) -> Result<CheckReport, VaultError> {
+///
+/// Every link that is authentic goes to `each`, with the bytes that were signed and stored.
+pub(crate) async fn chain(
+    chain: &Chain,
+    key: &PublicKey,
+    after: u64,
+    published: u64,
+    mut each: impl FnMut(&[u8], &Link),
+) -> Result<CheckReport, VaultError> {
     let mut report = CheckReport::default();
     let object = |sequence| layout::link(chain.tenant, sequence);
     let (mut last, mut intruders) = (after, HashSet::new());
@@ -131,6 +175,7 @@ pub(crate) async fn chain(chain: &Chain, key: &PublicKey, after: u64, published:
         match chain.read(place, key).await {
             Ok((stored, link)) => {
                 report.links += 1;
+                each(&stored, &link);
                 let missing = (last + 1..place).filter(|place| !intruders.contains(place));
                 missing.take(caps::FINDINGS_MAX).for_each(|missing| report.find(object(missing), None, Defect::Missing));
                 last = place;
@@ -157,7 +202,7 @@ pub(crate) async fn point(
     opened: Result<PointReader, VaultError>,
     tenant: VaultTenantId,
     reference: &PointRef,
-    share: Share,
+    reading: Reading,
 ) -> Result<CheckReport, VaultError> {
     let mut report = CheckReport::default();
     let reader = match opened {
@@ -169,7 +214,7 @@ pub(crate) async fn point(
         }
     };
     report.links = 1;
-    let mut check = Check { reader: &reader, share, missing: HashSet::new(), report };
+    let mut check = Check { reader: &reader, reading, missing: HashSet::new(), report };
     for stream in &reader.manifest().streams {
         check.stream(stream).await?;
     }
@@ -184,7 +229,7 @@ pub(crate) async fn point(
 
 struct Check<'a> {
     reader: &'a PointReader,
-    share: Share,
+    reading: Reading,
     /// What was found to be missing: found once, not once per chunk.
     missing: HashSet<String>,
     report: CheckReport,
@@ -237,6 +282,7 @@ impl Check<'_> {
         hasher: Option<RowsHasher>,
     ) -> Result<Option<Read>, VaultError> {
         let mut read = Read::default();
+        let mut sound = true;
         // The lists say what the chunks amount to. Each chunk that is read is held to its id, and all of them together to the rest.
         for segment in segments {
             match self.reader.lists().segment(segment, stream).await {
@@ -247,6 +293,7 @@ impl Check<'_> {
                         read.digest = read.digest.plus(&entry.digest);
                         read.plaintext_bytes += u64::from(entry.plaintext_bytes);
                         read.ends_mid_row = entry.continues;
+                        sound &= self.passes_as_seen(&entry, name);
                     }
                 }
                 Err(error) => {
@@ -255,11 +302,17 @@ impl Check<'_> {
                 }
             }
         }
-        let share = self.share;
-        let mut hasher = hasher.filter(|_| share == Share::ALL);
-        let mut chunks = ChunkReader::new(self.reader.clone(), segments.to_vec(), stream).only(move |entry| share.has(&entry.id));
-        let mut sound = true;
-        while let Some((_, opened)) = chunks.next().await? {
+        let mut hasher = hasher.filter(|_| self.reading.is_whole());
+        let (reading, reader) = (self.reading.clone(), self.reader.clone());
+        let wanted = move |entry: &ChunkEntry| match &reading {
+            Reading::Round(_, seen) => reading.has(&entry.id) && !seen.has(&place(&reader, entry)),
+            Reading::Share(_) | Reading::Whole(_) => reading.has(&entry.id),
+        };
+        let mut chunks = ChunkReader::new(self.reader.clone(), segments.to_vec(), stream).only(wanted);
+        while let Some((entry, opened)) = chunks.next().await? {
+            if let Reading::Round(_, seen) | Reading::Whole(seen) = &self.reading {
+                seen.note(place(self.reader, &entry), opened.as_ref().err());
+            }
             match opened {
                 Ok(plaintext) => {
                     self.report.chunks_read += 1;
@@ -283,19 +336,39 @@ impl Check<'_> {
         Ok(sound.then_some(read))
     }
 
+    /// Whether nothing is known against a chunk that was read in the same round for another recovery point; finds what is.
+    fn passes_as_seen(&mut self, entry: &ChunkEntry, name: &str) -> bool {
+        let Reading::Round(_, seen) = &self.reading else { return true };
+        match seen.damage(&place(self.reader, entry)).filter(|_| self.reading.has(&entry.id)) {
+            Some((object, defect)) => {
+                self.find_damage(name, object, defect);
+                false
+            }
+            None => true,
+        }
+    }
+
     fn find(&mut self, name: &str, error: VaultError) -> Result<(), VaultError> {
         let (object, defect) = damage(error)?;
-        let object = object.unwrap_or_else(|| name.to_owned());
+        self.find_damage(name, object.unwrap_or_else(|| name.to_owned()), defect);
+        Ok(())
+    }
+
+    fn find_damage(&mut self, name: &str, object: String, defect: Defect) {
         if defect != Defect::Missing || self.missing.insert(object.clone()) {
             self.report.find(object, Some(name), defect);
         }
-        Ok(())
     }
 
     fn find_in_manifest(&mut self, name: &str, defect: Defect) {
         let link = self.reader.link();
         self.report.find(layout::manifest(link.tenant, link.point, link.run), Some(name), defect);
     }
+}
+
+/// Where a chunk lies, whichever recovery point needs it.
+fn place(reader: &PointReader, entry: &ChunkEntry) -> Place {
+    (reader.link().packs[entry.pack as usize].id, entry.offset, entry.id)
 }
 
 /// What an error says about the stored object; errors that say nothing about it are passed on.

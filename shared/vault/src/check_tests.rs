@@ -49,7 +49,7 @@ async fn check(share: Share, change: impl FnOnce(&mut Manifest, &mut Vec<ChunkEn
     let key = opener.content(run).await.unwrap();
     let codec = ChunkCodec { vault: vault.id().clone(), tenant, secret, key };
     let falsified = PointReader::new(store, opener, codec, link, manifest);
-    let report = super::point(Ok(falsified), tenant, &reference, share).await.unwrap();
+    let report = super::point(Ok(falsified), tenant, &reference, Reading::Share(share)).await.unwrap();
     assert_eq!(report.is_clean(), report.streams == 1, "a stream counts only when nothing is wrong with it");
     report.findings.into_iter().map(|finding| finding.defect).collect()
 }

@@ -2,7 +2,7 @@
 
 use domain::{Coded, ErrorCode, RecoveryPointId};
 
-use crate::{defect::Defect, keys::KeyError, signing::SigningError, store::StoreError};
+use crate::{defect::Defect, keys::KeyError, layout, sharing::SharingError, signing::SigningError, store::StoreError};
 
 /// Why the vault did not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,9 @@ pub enum VaultError {
     /// The signing key could not be used.
     #[error(transparent)]
     Signing(#[from] SigningError),
+    /// Nobody could say which stored objects may be relied on.
+    #[error(transparent)]
+    Sharing(#[from] SharingError),
     /// A stored object is not what it must be. Nothing of it was released.
     #[error("the vault object `{object}` is not authentic: {defect}; restore from another recovery point and run a check")]
     NotAuthentic {
@@ -59,6 +62,12 @@ pub enum VaultError {
 }
 
 impl VaultError {
+    /// Whether a recovery point could not be opened because its manifest is gone, as it is once the point was swept.
+    #[must_use]
+    pub fn is_missing_manifest(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Missing { key }) if layout::is_manifest(key))
+    }
+
     pub(crate) fn not_authentic(object: impl Into<String>, defect: Defect) -> Self {
         Self::NotAuthentic { object: object.into(), defect }
     }
@@ -78,6 +87,7 @@ impl Coded for VaultError {
             Self::Store(StoreError::Throttled { .. })
             | Self::Key(KeyError::Throttled { .. })
             | Self::Signing(SigningError::Throttled { .. }) => ErrorCode::Throttled,
+            Self::Sharing(error) => error.code,
             Self::Store(StoreError::Denied { .. }) => ErrorCode::NotPermitted,
             Self::Key(KeyError::Unusable { .. }) | Self::Signing(SigningError::Unusable { .. }) => ErrorCode::KeyUnusable,
             Self::NotInPoint { .. } => ErrorCode::ContentMismatch,

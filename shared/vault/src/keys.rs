@@ -111,6 +111,25 @@ impl fmt::Display for KeyContext {
     }
 }
 
+/// Which root key is a tenant's own. The vault's serves all others.
+#[async_trait]
+pub trait KeyChoice: Send + Sync {
+    /// The root key of this tenant alone, if it has one.
+    ///
+    /// # Errors
+    /// If nobody can say: then no key is used, rather than the wrong one.
+    async fn own_key(&self, tenant: VaultTenantId) -> Result<Option<String>, BoxError>;
+
+    /// Every tenant's own root key: one of them may be that of a name which nobody remembers. Only for opening, where the root key itself
+    /// says whether it is the one; nothing is ever wrapped under a guess.
+    ///
+    /// # Errors
+    /// If nobody can say.
+    async fn all(&self) -> Result<Vec<String>, BoxError> {
+        Ok(Vec::new())
+    }
+}
+
 /// Makes and opens data keys. One call each: a key record is opened once per reader or writer, then held.
 #[async_trait]
 pub trait KeyService: Send + Sync {
@@ -139,7 +158,9 @@ pub enum KeyError {
         source: BoxError,
     },
     /// The wrapped key does not open in this context: another tenant's, another run's, or damaged.
-    #[error("the stored key is not the {context}; the key record is damaged or belongs elsewhere")]
+    #[error(
+        "the stored key is not the {context}; the key record is damaged, belongs elsewhere, or is wrapped under a key of the tenant's own that the plan does not name any more"
+    )]
     NotForThisContext {
         /// What the key was wanted for.
         context: KeyContext,

@@ -22,6 +22,11 @@ pub(crate) fn manifest(tenant: VaultTenantId, point: RecoveryPointId, run: RunId
     format!("v1/t/{tenant}/points/{point}/{run}")
 }
 
+/// Whether a key is that of a manifest.
+pub(crate) fn is_manifest(key: &str) -> bool {
+    key.strip_prefix(TENANTS).and_then(|rest| rest.split_once('/')).is_some_and(|(_, rest)| rest.starts_with("points/"))
+}
+
 /// A list of chunks, one of several of a run.
 pub(crate) fn list(tenant: VaultTenantId, run: RunId, number: u32) -> String {
     format!("v1/t/{tenant}/lists/{run}/{number:08}")
@@ -32,6 +37,15 @@ pub(crate) fn progress(tenant: VaultTenantId, run: RunId) -> String {
     format!("v1/t/{tenant}/progress/{run}")
 }
 
+/// Where the tenants are.
+pub(crate) const TENANTS: &str = "v1/t/";
+
+/// The tenant whose folder this is, if it is one in our spelling.
+pub(crate) fn tenant_of_folder(folder: &str) -> Option<VaultTenantId> {
+    let id = folder.strip_prefix(TENANTS)?.strip_suffix('/')?.parse().ok()?;
+    (tenant(id) == folder).then_some(id)
+}
+
 /// Where everything of a tenant is.
 pub(crate) fn tenant(tenant: VaultTenantId) -> String {
     format!("v1/t/{tenant}/")
@@ -40,6 +54,12 @@ pub(crate) fn tenant(tenant: VaultTenantId) -> String {
 /// Where all packs of a tenant are.
 pub(crate) fn packs(tenant: VaultTenantId) -> String {
     format!("v1/t/{tenant}/packs/")
+}
+
+/// Whether an object goes once no recovery point needs it: what has a name of one of these kinds, but not links and the tenant's secret.
+pub(crate) fn is_collected(key: &str, tenant: VaultTenantId) -> bool {
+    let Some(name) = key.strip_prefix(&self::tenant(tenant)) else { return false };
+    ["packs/pk_", "lists/run_", "points/rp_", "progress/run_", "keys/run_"].iter().any(|kind| name.starts_with(kind))
 }
 
 /// Where all links of a tenant's chain are.
@@ -81,6 +101,35 @@ mod tests {
         assert_eq!(list(tenant, run, 7), format!("{t}/lists/{run_name}/00000007"));
         assert_eq!(progress(tenant, run), format!("{t}/progress/{run_name}"));
         assert_eq!(link(tenant, 12), format!("{t}/chain/000000000012"));
+        assert!(is_manifest(&manifest(tenant, point, run)) && !is_manifest(&link(tenant, 12)));
+    }
+
+    #[test]
+    fn a_folder_is_a_tenants_in_our_spelling_only() {
+        let id = VaultTenantId::from_uuid(Uuid::from_u128(0xabc));
+        assert_eq!(tenant_of_folder(&tenant(id)), Some(id));
+        let upper = tenant(id).to_uppercase().replace("V1/T/VT_", "v1/t/vt_");
+        for folder in ["v1/t/", "v1/t/acme/", "v1/t/vt_/", &upper, tenant(id).trim_end_matches('/')] {
+            assert_eq!(tenant_of_folder(folder), None, "{folder}");
+        }
+    }
+
+    #[test]
+    fn what_is_for_recovery_points_is_collected_and_nothing_else() {
+        let [tenant, other] = [1, 9].map(|n| VaultTenantId::from_uuid(Uuid::from_u128(n)));
+        let (point, run) = (RecoveryPointId::from_uuid(Uuid::from_u128(2)), RunId::from_uuid(Uuid::from_u128(3)));
+        let of = |tenant| {
+            let pack = pack(tenant, PackId::from_uuid(Uuid::from_u128(4)));
+            [pack, list(tenant, run, 7), manifest(tenant, point, run), progress(tenant, run), content_record(tenant, run)]
+        };
+        assert!(of(tenant).iter().all(|key| is_collected(key, tenant)));
+        assert!(!of(other).iter().any(|key| is_collected(key, tenant)), "another tenant's");
+        let strange =
+            [format!("{}evidence/1", self::tenant(tenant)), format!("{}packs/x", self::tenant(tenant)), "v1/t/".to_owned()];
+        let kept = [link(tenant, 12), dedup_record(tenant)].into_iter().chain(strange);
+        for key in kept {
+            assert!(!is_collected(&key, tenant), "{key}");
+        }
     }
 
     #[test]

@@ -85,10 +85,28 @@ pub(crate) struct LinkContent {
     pub(crate) packs: Vec<PackEntry>,
 }
 
+impl LinkContent {
+    /// What the run stored besides the link.
+    pub(crate) fn own_bytes(&self) -> u64 {
+        own_bytes(self.run, &self.packs, &self.lists, &self.manifest)
+    }
+}
+
+/// Packs of other runs are theirs.
+fn own_bytes(run: RunId, packs: &[PackEntry], lists: &[StoredObject], manifest: &StoredObject) -> u64 {
+    let packs = packs.iter().filter(|pack| pack.run == run).map(|pack| pack.stored_bytes);
+    packs.chain(lists.iter().map(|list| list.stored_bytes)).sum::<u64>() + manifest.stored_bytes
+}
+
 impl Link {
     pub(crate) fn new(content: LinkContent, sequence: u64, previous: Option<Sha256Hex>) -> Self {
         let LinkContent { vault, tenant, point, run, manifest, lists, packs } = content;
         Self { format: FORMAT.to_owned(), vault, tenant, sequence, previous, point, run, manifest, lists, packs }
+    }
+
+    /// What its run stored besides the link itself.
+    pub(crate) fn own_bytes(&self) -> u64 {
+        own_bytes(self.run, &self.packs, &self.lists, &self.manifest)
     }
 
     /// The line that is signed.

@@ -7,8 +7,12 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::store::{ObjectInfo, ObjectStore, StoreError};
+use crate::{
+    store::{ObjectInfo, ObjectStore, StoreError},
+    versions::{StoredVersion, VersionStore},
+};
 
 /// What happens to the chosen call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,17 +27,50 @@ pub enum Fault {
     Denied,
 }
 
-/// Objects in memory. As create-only as the real thing; only the test itself can change or remove one.
+/// Objects in memory, with their versions and locks. As create-only as the real thing; only the test itself and a sweep remove one.
 #[derive(Default)]
 pub struct MemoryStore(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    objects: BTreeMap<String, Bytes>,
+    /// The versions of each object, the newest last.
+    objects: BTreeMap<String, Vec<Version>>,
+    versions: u64,
+    now: Timestamp,
+    /// For how long what is put is locked.
+    lock_for: SignedDuration,
     calls: u64,
     fault: Option<(u64, Fault)>,
     in_flight: usize,
     in_flight_max: usize,
+}
+
+/// A version, or with no bytes a delete marker.
+struct Version {
+    id: u64,
+    bytes: Option<Bytes>,
+    stored_at: Timestamp,
+    locked_until: Option<Timestamp>,
+}
+
+impl State {
+    fn put(&mut self, key: &str, bytes: Option<Bytes>) {
+        self.versions += 1;
+        let locked_until = bytes.as_ref().filter(|_| !self.lock_for.is_zero()).map(|_| self.now + self.lock_for);
+        let version = Version { id: self.versions, bytes, stored_at: self.now, locked_until };
+        self.objects.entry(key.to_owned()).or_default().push(version);
+    }
+
+    /// What a reader of the key sees.
+    fn latest(&self, key: &str) -> Option<&Bytes> {
+        self.objects.get(key)?.last()?.bytes.as_ref()
+    }
+
+    fn version(&self, key: &str, version: &str) -> Result<(&Version, &Bytes), StoreError> {
+        let found = self.objects.get(key).into_iter().flatten().find(|found| found.id.to_string() == version);
+        let found = found.and_then(|found| Some((found, found.bytes.as_ref()?)));
+        found.ok_or_else(|| StoreError::Missing { key: key.to_owned() })
+    }
 }
 
 impl MemoryStore {
@@ -70,12 +107,39 @@ impl MemoryStore {
     /// Every object, by key.
     #[must_use]
     pub fn objects(&self) -> BTreeMap<String, Bytes> {
-        self.state().objects.clone()
+        let state = self.state();
+        state.objects.keys().filter_map(|key| Some((key.clone(), state.latest(key)?.clone()))).collect()
+    }
+
+    /// Says what time it is, and for how long what is put from now on is locked.
+    pub fn set_clock(&self, now: Timestamp, lock_for: SignedDuration) {
+        let mut state = self.state();
+        (state.now, state.lock_for) = (now, lock_for);
+    }
+
+    /// Until when the newest version of an object is locked.
+    #[must_use]
+    pub fn lock_of(&self, key: &str) -> Option<Timestamp> {
+        self.state().objects.get(key)?.last()?.locked_until
+    }
+
+    /// Puts a newer version over an object, or a delete marker, as an attacker would.
+    pub fn put_over(&self, key: &str, bytes: Option<Bytes>) {
+        self.state().put(key, bytes);
     }
 
     /// Puts `bytes` in an object's place, as nothing but damage or an attacker could.
     pub fn overwrite(&self, key: &str, bytes: impl Into<Bytes>) {
-        self.state().objects.insert(key.to_owned(), bytes.into());
+        let mut state = self.state();
+        state.objects.remove(key);
+        state.put(key, Some(bytes.into()));
+    }
+
+    /// Takes the newest version or marker off an object, as who undoes an attack would.
+    pub fn take_off(&self, key: &str) {
+        if let Some(versions) = self.state().objects.get_mut(key) {
+            versions.pop();
+        }
     }
 
     /// Loses an object.
@@ -120,21 +184,21 @@ impl ObjectStore for MemoryStore {
         tokio::task::yield_now().await;
         self.state().in_flight -= 1;
         self.call(key, |state| {
-            if state.objects.contains_key(key) {
+            if state.latest(key).is_some() {
                 return Err(StoreError::Exists { key: key.to_owned() });
             }
-            state.objects.insert(key.to_owned(), bytes);
+            state.put(key, Some(bytes));
             Ok(())
         })
     }
 
     async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        self.call(key, |state| state.objects.get(key).cloned().ok_or_else(|| StoreError::Missing { key: key.to_owned() }))
+        self.call(key, |state| state.latest(key).cloned().ok_or_else(|| StoreError::Missing { key: key.to_owned() }))
     }
 
     async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, StoreError> {
         self.call(key, |state| {
-            let bytes = state.objects.get(key).ok_or_else(|| StoreError::Missing { key: key.to_owned() })?;
+            let bytes = state.latest(key).ok_or_else(|| StoreError::Missing { key: key.to_owned() })?;
             let at = |position: u64| usize::try_from(position).map_or(bytes.len(), |position| position.min(bytes.len()));
             Ok(bytes.slice(at(offset)..at(offset.saturating_add(length))))
         })
@@ -144,7 +208,73 @@ impl ObjectStore for MemoryStore {
         self.call(prefix, |state| {
             let matching = state.objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
             let matching = matching.filter(|(key, _)| after.is_none_or(|after| key.as_str() > after));
-            Ok(matching.map(|(key, bytes)| ObjectInfo { key: key.clone(), bytes: bytes.len() as u64 }).collect())
+            let seen = matching.filter_map(|(key, versions)| Some((key, versions.last()?.bytes.as_ref()?)));
+            Ok(seen.map(|(key, bytes)| ObjectInfo { key: key.clone(), bytes: bytes.len() as u64 }).collect())
         })
+    }
+
+    async fn lock(&self, key: &str, at_least: Timestamp, until: Timestamp) -> Result<(), StoreError> {
+        self.call(key, |state| {
+            let missing = || StoreError::Missing { key: key.to_owned() };
+            let newest = state.objects.get_mut(key).and_then(|versions| versions.last_mut()).ok_or_else(missing)?;
+            newest.bytes.as_ref().ok_or_else(missing)?;
+            if newest.locked_until.is_none_or(|locked| locked < at_least) {
+                newest.locked_until = Some(until);
+            }
+            Ok(())
+        })
+    }
+}
+
+#[async_trait]
+impl VersionStore for MemoryStore {
+    async fn versions(&self, prefix: &str) -> Result<Vec<StoredVersion>, StoreError> {
+        self.call(prefix, |state| {
+            let matching = state.objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
+            let versions = matching.flat_map(|(key, versions)| versions.iter().map(move |version| (key, version)));
+            let told = versions.filter_map(|(key, version)| {
+                let bytes = version.bytes.as_ref()?.len() as u64;
+                Some(StoredVersion { key: key.clone(), version: version.id.to_string(), bytes, stored_at: version.stored_at })
+            });
+            Ok(told.collect())
+        })
+    }
+
+    async fn get_version(&self, key: &str, version: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
+        self.call(key, |state| {
+            let (_, bytes) = state.version(key, version)?;
+            Ok(bytes.slice(..bytes.len().min(usize::try_from(bytes_max).unwrap_or(usize::MAX))))
+        })
+    }
+
+    async fn locked_until(&self, key: &str, version: &str) -> Result<Option<Timestamp>, StoreError> {
+        self.call(key, |state| Ok(state.version(key, version)?.0.locked_until))
+    }
+
+    async fn delete_version(&self, key: &str, version: &str) -> Result<(), StoreError> {
+        self.call(key, |state| {
+            let Ok((found, _)) = state.version(key, version) else { return Ok(()) };
+            if found.locked_until.is_some_and(|until| until > state.now) {
+                return Err(StoreError::Denied { key: key.to_owned(), source: "it is locked".into() });
+            }
+            let id = found.id;
+            if let Some(versions) = state.objects.get_mut(key) {
+                versions.retain(|version| version.id != id);
+            }
+            state.objects.retain(|_, versions| !versions.is_empty());
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_store_in_memory_keeps_versions_and_locks() {
+        let (store, now) = (MemoryStore::new(), "2026-11-23T12:00:00Z".parse().unwrap());
+        store.set_clock(now, SignedDuration::ZERO);
+        crate::conformance::version_store(&store, "v1/x", now).await;
     }
 }

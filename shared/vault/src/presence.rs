@@ -20,6 +20,17 @@ use crate::{
 pub struct Stored(HashMap<String, u64>);
 
 impl Stored {
+    /// How many bytes they are together.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// Their keys, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// How many objects there are.
     #[must_use]
     pub fn objects(&self) -> usize {

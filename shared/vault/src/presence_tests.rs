@@ -86,6 +86,21 @@ async fn a_recovery_point_that_shares_packs_misses_what_the_earlier_one_wrote() 
 }
 
 #[tokio::test]
+async fn what_is_left_of_a_tenant_is_counted_by_versions_and_apart_from_what_the_sweep_never_deletes() {
+    let world = World::new();
+    world.back_up(7, None).await;
+    let count = async || {
+        let inventory = world.vault.inventory(&*world.store, tenant()).await.unwrap();
+        (inventory.collected().count(), inventory.kept())
+    };
+    assert_eq!(count().await, (4, 2), "a pack, a list, a manifest and the run's key; a link and the tenant's secret");
+    let pack = world.store.objects().into_keys().find(|key| key.contains("/packs/")).unwrap();
+    world.store.put_over(&pack, None);
+    assert_eq!(world.vault.stored(tenant()).await.unwrap().objects(), 5, "a listing does not show what is hidden");
+    assert_eq!(count().await, (4, 2), "but it is stored");
+}
+
+#[tokio::test]
 async fn nothing_is_decrypted_and_bytes_that_changed_in_their_place_are_not_noticed() {
     let world = World::new();
     let point = world.back_up(7, None).await;

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::Timestamp;
 
 /// The cause of a store's or key service's failure.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -42,6 +43,31 @@ pub trait ObjectStore: Send + Sync {
     /// # Errors
     /// If the listing cannot be completed; never a part of it.
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<ObjectInfo>, StoreError>;
+
+    /// Lists the folders in `prefix`, which ends in a slash: what its keys have before the next slash, that slash included, each once and
+    /// in key order; only those after the folder `after`, if one is given. A store that can should not list every object for that.
+    ///
+    /// # Errors
+    /// If the listing cannot be completed; never a part of it.
+    async fn folders(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let mut folders = Vec::new();
+        for object in self.list(prefix, None).await? {
+            let Some(folder) = object.key[prefix.len()..].find('/').map(|slash| object.key[..=prefix.len() + slash].to_owned())
+            else {
+                continue;
+            };
+            if folders.last() != Some(&folder) && after.is_none_or(|after| folder.as_str() > after) {
+                folders.push(folder);
+            }
+        }
+        Ok(folders)
+    }
+
+    /// Finds an object there, and if anybody could delete it before `at_least`, locks it until `until`. A lock is never shortened.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] if there is no such object.
+    async fn lock(&self, key: &str, at_least: Timestamp, until: Timestamp) -> Result<(), StoreError>;
 }
 
 /// Why a store did not do as asked.

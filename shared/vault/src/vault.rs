@@ -1,17 +1,17 @@
 //! The vault itself: opens tenants' secrets, and recovery points for writing, reading and checking.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
-use domain::{RecoveryPointId, RunId, VaultId, VaultTenantId};
+use domain::{RecoveryPointId, RunId, VaultId, VaultTenantId, verification::Shares};
 
 use crate::{
     caps,
     chain::Chain,
-    check::{self, CheckReport, Share},
+    check::{self, CheckReport, Reading, Share},
     chunk::ChunkCodec,
     defect::Defect,
     envelope::{self, SealingKey},
@@ -27,7 +27,9 @@ use crate::{
     progress::{Progress, ProgressRecord},
     random::{Random, SystemRandom},
     reader::PointReader,
-    signing::SigningService,
+    seen::Seen,
+    sharing::{self, Sharing},
+    signing::{PublicKey, SigningService},
     store::{ObjectStore, StoreError},
     tenant_secret::{SharedSecret, TenantSecret},
     writer::PointWriter,
@@ -42,6 +44,7 @@ pub struct Vault {
     id: VaultId,
     random: Arc<dyn Random>,
     secrets: Arc<Mutex<HashMap<VaultTenantId, SharedSecret>>>,
+    sharing: Option<Arc<dyn Sharing>>,
 }
 
 /// An earlier recovery point of the same tenant, to reuse chunks of.
@@ -54,10 +57,16 @@ pub struct Parent {
 }
 
 impl Vault {
-    /// A vault over a store, a key service and a signing key.
+    /// A vault over a store, a key service and a signing key, of which nobody deletes anything.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, keys: Arc<dyn KeyService>, signing: Arc<dyn SigningService>, id: VaultId) -> Self {
-        Self { store, keys, signing, id, random: Arc::new(SystemRandom), secrets: Arc::default() }
+        Self { store, keys, signing, id, random: Arc::new(SystemRandom), secrets: Arc::default(), sharing: None }
+    }
+
+    /// The same vault beside sweeps: runs share only what these are not deleting, and keep it locked.
+    #[must_use]
+    pub fn beside(self, sharing: Arc<dyn Sharing>) -> Self {
+        Self { sharing: Some(sharing), ..self }
     }
 
     /// The vault's name.
@@ -122,10 +131,11 @@ impl Vault {
         let codec = self.codec(tenant, secret, SealingKey::content(run, key.plaintext));
         let owner = Owner { vault: self.id.clone(), tenant, point, run };
         let (store, random) = (Arc::clone(&self.store), Arc::clone(&self.random));
-        Ok(PointWriter::new(store, random, owner, codec, self.chain(tenant), parent))
+        let lock_for = self.sharing.as_ref().map(|sharing| sharing.lock_for());
+        Ok(PointWriter::new(store, random, owner, codec, self.chain(tenant), parent, lock_for))
     }
 
-    /// What an earlier run left of a recovery point that it could not finish; `None` if it left nothing.
+    /// What an earlier run left of a recovery point that it could not finish; `None` if it left nothing, or some of it is being deleted.
     ///
     /// # Errors
     /// If it is damaged, or not this tenant's and this point's.
@@ -146,6 +156,11 @@ impl Vault {
         let owner = Owner { vault: self.id.clone(), tenant, point, run };
         let record =
             ProgressRecord::open(&sealed, &owner, &secret).map_err(|defect| VaultError::not_authentic(object, defect))?;
+        let mut relied_on = sharing::behind(tenant, &record.packs);
+        relied_on.extend((0..record.lists.len()).map(|list| layout::list(tenant, run, u32::try_from(list).unwrap_or(u32::MAX))));
+        if !self.refused(tenant, &relied_on).await?.is_empty() {
+            return Ok(None);
+        }
         let lists = Lists {
             store: Arc::clone(&self.store),
             secret,
@@ -207,7 +222,38 @@ impl Vault {
         reference: &PointRef,
         share: Share,
     ) -> Result<CheckReport, VaultError> {
-        check::point(self.open(tenant, point, reference).await, tenant, reference, share).await
+        check::point(self.open(tenant, point, reference).await, tenant, reference, Reading::Share(share)).await
+    }
+
+    /// Reads a whole recovery point again and counts and digests its rows anew, in a round over a tenant's recovery points.
+    ///
+    /// # Errors
+    /// As [`Vault::check`].
+    pub async fn check_whole(
+        &self,
+        tenant: VaultTenantId,
+        point: RecoveryPointId,
+        reference: &PointRef,
+        seen: &Seen,
+    ) -> Result<CheckReport, VaultError> {
+        check::point(self.open(tenant, point, reference).await, tenant, reference, Reading::Whole(seen.clone())).await
+    }
+
+    /// Reads some shares of a recovery point again, in a round over a tenant's recovery points: what `seen` knows already is not read twice,
+    /// and what this reads is added to it.
+    ///
+    /// # Errors
+    /// As [`Vault::check`].
+    pub async fn check_shares(
+        &self,
+        tenant: VaultTenantId,
+        point: RecoveryPointId,
+        reference: &PointRef,
+        shares: Shares,
+        seen: &Seen,
+    ) -> Result<CheckReport, VaultError> {
+        let reading = Reading::Round(shares, seen.clone());
+        check::point(self.open(tenant, point, reference).await, tenant, reference, reading).await
     }
 
     /// Follows a tenant's chain from behind the place `after` (0 for all of it) to its end, and names what breaks it. `published` is the
@@ -216,7 +262,7 @@ impl Vault {
     /// # Errors
     /// Only if the check itself could not be done.
     pub async fn check_chain(&self, tenant: VaultTenantId, after: u64, published: u64) -> Result<CheckReport, VaultError> {
-        check::chain(&self.chain(tenant), &self.signing.public_key().await?, after, published).await
+        check::chain(&self.chain(tenant), &self.public_key().await?, after, published, |_, _| {}).await
     }
 
     /// The parent's chunks that are still there, and its place in the chain. Reads its link and lists, never its manifest or content.
@@ -227,19 +273,40 @@ impl Vault {
         secret: &TenantSecret,
     ) -> Result<(u64, KnownChunks), VaultError> {
         let link = self.link(tenant, parent.point, &parent.reference).await?;
+        // Before the listing: what is there then stays until this run is over.
+        let refused = self.refused(tenant, &sharing::behind(tenant, &link.packs)).await?;
         let prefix = layout::packs(tenant);
         let stored: HashMap<_, _> =
             self.store.list(&prefix, None).await?.into_iter().map(|object| (object.key, object.bytes)).collect();
-        let sound = |pack: &PackEntry| stored.get(&layout::pack(tenant, pack.id)) == Some(&pack.stored_bytes);
+        let sound = |pack: &PackEntry| {
+            stored.get(&layout::pack(tenant, pack.id)) == Some(&pack.stored_bytes)
+                && sharing::behind(tenant, [pack]).is_disjoint(&refused)
+        };
         let known = Lists::of(&link, Arc::clone(&self.store), secret.clone()).known_chunks(sound).await?;
         Ok((parent.reference.sequence, known))
+    }
+
+    /// Of objects that a run would rely on those that it must not.
+    async fn refused(&self, tenant: VaultTenantId, objects: &BTreeSet<String>) -> Result<BTreeSet<String>, VaultError> {
+        match &self.sharing {
+            Some(sharing) if !objects.is_empty() => Ok(sharing.refused(tenant, objects).await?),
+            _ => Ok(BTreeSet::new()),
+        }
+    }
+
+    pub(crate) fn signing(&self) -> &dyn SigningService {
+        self.signing.as_ref()
     }
 
     pub(crate) fn store(&self) -> &dyn ObjectStore {
         self.store.as_ref()
     }
 
-    fn chain(&self, tenant: VaultTenantId) -> Chain {
+    pub(crate) async fn public_key(&self) -> Result<PublicKey, VaultError> {
+        Ok(self.signing.public_key().await?)
+    }
+
+    pub(crate) fn chain(&self, tenant: VaultTenantId) -> Chain {
         let (store, signing) = (Arc::clone(&self.store), Arc::clone(&self.signing));
         Chain { store, signing, vault: self.id.clone(), tenant }
     }

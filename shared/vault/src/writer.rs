@@ -15,7 +15,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{RecoveryPointId, RunId};
-use jiff::Timestamp;
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     caps,
@@ -35,6 +36,7 @@ use crate::{
     progress::{Progress, ProgressRecord, StreamProgress},
     random::Random,
     rows_digest::RowsDigest,
+    sharing,
     slice::{ChunkSink, Content, HashedChunk, SliceInput, SliceTotal, Slices, StreamContext, Taken},
     store::ObjectStore,
     stream::{OpenStream, SliceSink, StreamHeader, StreamSink, StreamSummary},
@@ -74,6 +76,8 @@ pub(crate) struct Writing {
     after: AtomicU64,
     framers: Arc<Framers>,
     known: Arc<KnownChunks>,
+    /// For how long what is shared must stay locked; nothing if nobody deletes.
+    lock_for: Option<SignedDuration>,
     packs: tokio::sync::Mutex<PackWriter>,
     lists: tokio::sync::Mutex<ListWriter>,
     entries: Mutex<Entries>,
@@ -106,6 +110,7 @@ impl PointWriter {
         codec: ChunkCodec,
         chain: Chain,
         parent: (u64, KnownChunks),
+        lock_for: Option<SignedDuration>,
     ) -> Self {
         let framers = Arc::<Framers>::default();
         let packs = PackWriter::new(Arc::clone(&store), Arc::clone(&random), owner.tenant, owner.run);
@@ -121,6 +126,7 @@ impl PointWriter {
             after: after.into(),
             framers,
             known: Arc::new(known),
+            lock_for,
             packs: packs.into(),
             lists: lists.into(),
             entries: Mutex::default(),
@@ -304,12 +310,25 @@ impl Writing {
         Ok(())
     }
 
+    /// Finds what earlier runs stored still there, and keeps it from being deleted for as long as this recovery point may be needed. The
+    /// tenant's secret is stored once and opens every one, so that is kept even if nothing else is shared.
+    async fn lock_shared(&self, packs: &[PackEntry], now: Timestamp) -> Result<(), VaultError> {
+        let Some(lock_for) = self.lock_for else { return Ok(()) };
+        let slack = SignedDuration::from_secs(domain::caps::LOCK_SLACK_S).min(lock_for / 10);
+        let (at_least, until) = (now + (lock_for - slack), now + lock_for);
+        let mut objects = sharing::behind(self.owner.tenant, packs.iter().filter(|pack| pack.run != self.owner.run));
+        objects.insert(layout::dedup_record(self.owner.tenant));
+        let locks: Vec<_> = objects.iter().map(|key| self.store.lock(key, at_least, until)).collect();
+        Ok(stream::iter(locks).buffer_unordered(caps::REQUESTS_AT_ONCE).try_collect().await?)
+    }
+
     async fn finish(&self, facts: serde_json::Value, written_at: Timestamp) -> Result<Written, VaultError> {
         let Entries { streams, blobs, .. } = mem::take(&mut *self.entries());
         let streams: Option<Vec<_>> = streams.into_iter().map(|stream| stream.ended).collect();
         let streams = streams.ok_or(VaultError::OutOfOrder("finish before the open streams' end"))?;
         let packs = self.packs.lock().await.finish().await?;
         let lists = self.lists.lock().await.finish().await?;
+        self.lock_shared(&packs, written_at).await?;
 
         let mut manifest = Manifest::new(&self.owner, written_at, facts);
         (manifest.streams, manifest.blobs) = (streams, blobs);
@@ -318,16 +337,12 @@ impl Writing {
         let stored_manifest = StoredObject::of(&sealed);
         self.store.put_new(&layout::manifest(tenant, point, run), Bytes::from(sealed)).await?;
 
-        let ours = |pack: &&PackEntry| pack.run == run;
         let content = LinkContent { vault, tenant, point, run, manifest: stored_manifest, lists, packs };
         let added = self.chain.append(self.after.load(SeqCst), &content).await?;
         Ok(Written {
             rows: manifest.streams.iter().map(|stream| stream.rows).sum(),
             plaintext_bytes: self.plaintext_bytes.load(SeqCst),
-            stored_bytes: content.packs.iter().filter(ours).map(|pack| pack.stored_bytes).sum::<u64>()
-                + content.lists.iter().map(|list| list.stored_bytes).sum::<u64>()
-                + content.manifest.stored_bytes
-                + added.stored_bytes,
+            stored_bytes: content.own_bytes() + added.stored_bytes,
             chunks: self.chunks.load(SeqCst),
             chunks_reused: self.chunks_reused.load(SeqCst),
             packs: content.packs.len() as u64,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::ErrorCode;
+use jiff::Timestamp;
 use vault::{Fault, MemorySigning, MemoryStore, ObjectInfo, ObjectStore, StoreError, caps};
 
 use crate::world::{Names, World, back_up, code, names};
@@ -100,6 +101,10 @@ impl ObjectStore for Repeating {
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<ObjectInfo>, StoreError> {
         self.0.list(prefix, after).await
+    }
+
+    async fn lock(&self, key: &str, at_least: Timestamp, until: Timestamp) -> Result<(), StoreError> {
+        self.0.lock(key, at_least, until).await
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::Timestamp;
 use vault::{MemoryStore, ObjectInfo, ObjectStore, StoreError, caps};
 
 use crate::world::{World, back_up, header, names, read, table};
@@ -79,6 +80,10 @@ impl ObjectStore for Metered {
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<ObjectInfo>, StoreError> {
         self.store.list(prefix, after).await
+    }
+
+    async fn lock(&self, key: &str, at_least: Timestamp, until: Timestamp) -> Result<(), StoreError> {
+        self.store.lock(key, at_least, until).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! A backup stores what its parent lacks, is complete by itself, and trusts nothing of the parent that is lost or damaged.
 
-use domain::ErrorCode;
-use vault::{Parent, Written, caps};
+use domain::{ErrorCode, verification::Shares};
+use vault::{Parent, Seen, Written, caps};
 
 use crate::world::{Names, World, back_up, code, finish, header, names, noise, read, table, write, write_sample};
 
@@ -183,4 +183,33 @@ async fn what_a_run_reads_of_its_parent_needs_no_content_key() {
     assert_eq!(written.chunks_reused, 2);
     let reader = world.open(tuesday(), &written.point).await.unwrap();
     assert_eq!(read(&reader, "app.people").await.unwrap(), crate::world::PEOPLE);
+}
+
+#[tokio::test]
+async fn a_round_reads_what_points_share_once_and_blames_every_point_that_needs_a_damaged_chunk() {
+    let rows = table(0..8_000, 300, 0);
+    let (world, first, parent) = on_monday(&rows).await;
+    let second = world.back_up_rows(tuesday(), Some(&parent), header("people"), &rows).await;
+    let round = async |shares: Shares| {
+        let seen = Seen::default();
+        let one = world.vault.check_shares(monday().tenant, monday().point, &first.point, shares, &seen).await.unwrap();
+        let two = world.vault.check_shares(tuesday().tenant, tuesday().point, &second.point, shares, &seen).await.unwrap();
+        (one, two)
+    };
+    let (one, two) = round(Shares::ALL).await;
+    assert!(one.is_clean() && two.is_clean() && one.chunks > 5, "{one:?} {two:?}");
+    assert_eq!((one.chunks_read, two.chunks, two.chunks_read), (one.chunks, one.chunks, 0));
+    let mut read = 0;
+    for share in Shares::ALL.singly() {
+        read += round(share).await.0.chunks_read;
+    }
+    assert_eq!(read, one.chunks, "every chunk is in one share");
+
+    let pack = &world.stored("/packs/")[0];
+    let mut bytes = world.store.objects()[pack].to_vec();
+    bytes[100] ^= 1;
+    world.store.overwrite(pack, bytes);
+    let (one, two) = round(Shares::ALL).await;
+    assert_eq!((one.findings.len(), &one.findings), (1, &two.findings), "found once, and told of both");
+    assert!(one.findings[0].to_string().contains(pack.as_str()), "{one:?}");
 }

@@ -10,7 +10,9 @@ mod incremental;
 mod isolation;
 mod resume;
 mod round_trip;
+mod sharing;
 mod slices;
+mod survey;
 mod tamper;
 mod world;
 

@@ -132,7 +132,8 @@ async fn packs_keep_to_their_sizes_and_a_bounded_number_is_under_way() {
     assert!(sizes.len() >= 4);
     assert!(sizes.iter().all(|bytes| *bytes <= 21 << 20), "{sizes:?}");
     assert_eq!(sizes.iter().filter(|bytes| **bytes < caps::PACK_BYTES_TARGET).count(), 1, "only the last: {sizes:?}");
-    assert_eq!(world.store.puts_in_flight_max(), caps::UPLOADS_IN_FLIGHT_MAX);
+    // How many there really are depends on how fast rows come.
+    assert!((1..=caps::UPLOADS_IN_FLIGHT_MAX).contains(&world.store.puts_in_flight_max()));
     assert_eq!(world.findings(names, &written.point).await, [""; 0]);
 }
 
