@@ -62,6 +62,14 @@ impl Catalog {
         }
     }
 
+    /// The alert of this class about this subject, open or closed, if there ever was one.
+    ///
+    /// # Errors
+    /// If the table fails.
+    pub async fn alert(&self, class: AlertClass, subject: &str) -> Result<Option<AlertRecord>, TableError> {
+        Ok(self.get::<AlertRecord>(&alert_key(class, subject)).await?.map(|record| record.value))
+    }
+
     /// Records that subscribers were told.
     ///
     /// # Errors

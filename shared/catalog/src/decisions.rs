@@ -9,7 +9,7 @@ use domain::{
     caps,
     plan::{Plan, RuleKind},
     point::Kind,
-    retention::{Decision, Reason},
+    retention::{Decision, PolicyVersion, Reason, Terms},
     slot::Subject,
 };
 use jiff::Timestamp;
@@ -30,6 +30,9 @@ pub struct DecisionRecord {
     pub kind: Kind,
     /// The instant the schedule named.
     pub scheduled_time: Timestamp,
+    /// The policy that decided: see [`Catalog::terms`]. Older records do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyVersion>,
     /// Whether the decisions were to be carried out.
     pub applied: bool,
     /// What was let go, newest first; at most [`caps::LET_GO_PER_DECISION_MAX`].
@@ -52,7 +55,7 @@ pub struct ReasonCount {
 impl DecisionRecord {
     /// Records the decisions over every recovery point of a subject and kind.
     #[must_use]
-    pub fn new(subject: Subject, kind: Kind, scheduled_time: Timestamp, applied: bool, decisions: &[Decision]) -> Self {
+    pub fn new(subject: Subject, kind: Kind, scheduled_time: Timestamp, terms: &Terms, decisions: &[Decision]) -> Self {
         let mut counts: BTreeMap<(bool, &BTreeSet<Reason>), usize> = BTreeMap::new();
         for decision in decisions {
             *counts.entry((decision.keep, &decision.reasons)).or_default() += 1;
@@ -61,7 +64,7 @@ impl DecisionRecord {
             counts.into_iter().map(|((keep, reasons), points)| ReasonCount { keep, reasons: reasons.clone(), points }).collect();
         let let_go: Vec<Decision> = decisions.iter().filter(|decision| !decision.keep).cloned().collect();
         debug_assert!(let_go.len() <= caps::LET_GO_PER_DECISION_MAX as usize, "the caller decides within the limit");
-        Self { subject, kind, scheduled_time, applied, let_go, counts }
+        Self { subject, kind, scheduled_time, policy: Some(terms.version()), applied: terms.policy.apply, let_go, counts }
     }
 
     /// How many recovery points were kept.
@@ -154,6 +157,8 @@ impl Catalog {
 mod tests {
     use std::sync::Arc;
 
+    use domain::retention::Policy;
+
     use super::*;
     use crate::MemoryTable;
 
@@ -168,7 +173,18 @@ mod tests {
 
     fn record(decisions: &[Decision]) -> DecisionRecord {
         let subject = Subject::Tenant("acme".parse().unwrap());
-        DecisionRecord::new(subject, Kind::Database, "2026-11-23T05:00:00Z".parse().unwrap(), true, decisions)
+        let policy = Policy {
+            keep_all_days: 0,
+            daily: 0,
+            weekly: 0,
+            monthly: 0,
+            yearly: 0,
+            min_proven: 1,
+            max_expire_per_run: 100,
+            apply: true,
+        };
+        let terms = Terms { policy, time_zone: "UTC".into() };
+        DecisionRecord::new(subject, Kind::Database, "2026-11-23T05:00:00Z".parse().unwrap(), &terms, decisions)
     }
 
     #[test]

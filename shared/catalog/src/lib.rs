@@ -6,21 +6,29 @@
 use std::sync::Arc;
 
 pub mod alerts;
+pub mod archives;
 pub mod audit;
+pub mod checks;
 pub mod conformance;
 pub mod coverage;
 pub mod decisions;
 pub mod drills;
+pub mod erasures;
+pub mod holds;
 pub mod memory;
 pub mod points;
+pub mod policies;
 pub mod record;
+pub mod recoveries;
 pub mod requests;
+pub mod sweeps;
 pub mod table;
 pub mod tenants;
 
 pub use memory::MemoryTable;
 pub use points::{Held, PointError, Taken};
 pub use record::{Record, Versioned};
+pub use sweeps::{Amended, Swept, Versions};
 pub use table::{Expected, Key, Order, StateKey, Stored, Table, TableError};
 
 /// The catalog over one table.

@@ -5,6 +5,7 @@ use domain::{
     error::{Coded, ErrorCode, ErrorReport},
     point::{self, Content, IllegalTransition, Kind, Proof, RecoveryPoint, State},
     slot::{Slot, Subject},
+    sweep::Epoch,
 };
 use jiff::Timestamp;
 
@@ -22,7 +23,7 @@ pub type Held = Versioned<RecoveryPoint>;
 pub enum Taken {
     /// The slot is this run's to fill.
     Held(Held),
-    /// The slot has its recovery point already, available or expired since.
+    /// The slot has its recovery point already, available or gone since.
     Done(RecoveryPoint),
 }
 
@@ -68,6 +69,9 @@ fn point_key(subject: &Subject, kind: Kind, scheduled_time: Timestamp, id: Recov
     Key { pk: partition(subject), sk: format!("{}#{time}#{id}", kind.name()) }
 }
 
+/// Where the index has snapshots that expired and are not deleted yet.
+const EXPIRED_SNAPSHOTS: &str = "point#expired#snapshot";
+
 fn by_id(id: RecoveryPointId) -> String {
     format!("point#{id}")
 }
@@ -81,6 +85,8 @@ impl Record for RecoveryPoint {
         // Work under way is looked for by kind; everything else by id, however old it is.
         let state_key = match self.state {
             State::Running => format!("point#running#{}", self.kind.name()),
+            // Whoever deletes an instance's snapshots looks for those that may go, and nobody asks for one by its id.
+            State::Expired { .. } if self.kind == Kind::Snapshot => EXPIRED_SNAPSHOTS.to_owned(),
             _ => by_id(self.id),
         };
         Some(StateKey { state_key, state_at: self.started_at.to_string() })
@@ -93,16 +99,33 @@ impl Catalog {
     /// # Errors
     /// [`TableError::Conflict`] if two runs take it at the same moment: exactly one of them gets it.
     pub async fn take_slot(&self, slot: &Slot, run: RunId, now: Timestamp) -> Result<Taken, PointError> {
+        self.take_slot_in(slot, run, Epoch::default(), now).await
+    }
+
+    /// Takes a slot for a run that may share stored objects, in the epoch that was read before ([`Catalog::epoch`]). Marks are read after.
+    ///
+    /// # Errors
+    /// As [`Catalog::take_slot`].
+    pub async fn take_slot_in(&self, slot: &Slot, run: RunId, epoch: Epoch, now: Timestamp) -> Result<Taken, PointError> {
         let Some(found) = self.slot(slot).await? else {
-            return Ok(Taken::Held(self.create(RecoveryPoint::begin(slot, run, now)).await?));
+            return Ok(Taken::Held(self.create(RecoveryPoint::begin(slot, run, now).in_epoch(epoch)).await?));
         };
         match found.value.state {
             State::Running | State::Failed { .. } => {
-                let retried = found.value.clone().retry(run, now)?;
+                let retried = found.value.clone().retry(run, now)?.in_epoch(epoch);
                 Ok(Taken::Held(self.update(&found, retried).await?))
             }
-            State::Available { .. } | State::Expired { .. } => Ok(Taken::Done(found.value)),
+            State::Available { .. } | State::Expired { .. } | State::Swept { .. } => Ok(Taken::Done(found.value)),
         }
+    }
+
+    /// Records under which key of its tenant's own the run wraps its content key, before it has any.
+    ///
+    /// # Errors
+    /// [`TableError::Conflict`] if another run took the slot meanwhile.
+    pub async fn put_under(&self, held: Held, key: Option<&str>) -> Result<Held, PointError> {
+        let under = held.value.clone().under(key)?;
+        if under == held.value { Ok(held) } else { Ok(self.update(&held, under).await?) }
     }
 
     /// The record of a slot, if any run ever took it.
@@ -111,6 +134,19 @@ impl Catalog {
     /// If the table fails.
     pub async fn slot(&self, slot: &Slot) -> Result<Option<Versioned<RecoveryPoint>>, TableError> {
         self.get(&point_key(&slot.subject, slot.kind, slot.scheduled_time, slot.recovery_point_id())).await
+    }
+
+    /// Records a recovery point that is stored and that the catalog does not know. Whether it did not.
+    ///
+    /// # Errors
+    /// If the table fails.
+    pub async fn know_point_again(&self, point: RecoveryPoint) -> Result<bool, TableError> {
+        match self.create(point).await {
+            Ok(_) => Ok(true),
+            // Somebody else records or makes it: theirs counts.
+            Err(TableError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Publishes what a run made: the one write that turns durable bytes into a recovery point.
@@ -173,20 +209,20 @@ impl Catalog {
         self.list(&partition(subject), &prefix, Order::Descending, limit).await
     }
 
-    /// The newest available recovery point of a subject and kind.
+    /// The newest available recovery point of a subject and kind, of those that no restore had made for itself.
     ///
     /// # Errors
     /// If the table fails.
     pub async fn newest_available(&self, subject: &Subject, kind: Kind) -> Result<Option<Versioned<RecoveryPoint>>, TableError> {
-        self.newest(subject, kind, |point| point.content().is_some()).await
+        self.newest(subject, kind, |point| point.content().is_some() && !point.is_of_a_restore()).await
     }
 
-    /// The newest recovery point of a subject and kind that would serve a restore.
+    /// The newest recovery point of a subject and kind that would serve a restore, of those that no restore had made for itself.
     ///
     /// # Errors
     /// If the table fails.
     pub async fn newest_usable(&self, subject: &Subject, kind: Kind) -> Result<Option<Versioned<RecoveryPoint>>, TableError> {
-        self.newest(subject, kind, RecoveryPoint::is_usable).await
+        self.newest(subject, kind, |point| point.is_usable() && !point.is_of_a_restore()).await
     }
 
     /// The recovery point whose stored chunks the next one may share, if there is one: see [`point::to_build_on`].
@@ -238,6 +274,28 @@ impl Catalog {
     /// If the table fails.
     pub async fn running(&self, kind: Kind, limit: usize) -> Result<Vec<Versioned<RecoveryPoint>>, TableError> {
         self.list_state(&format!("point#running#{}", kind.name()), limit).await
+    }
+
+    /// Snapshots that expired and of which something may still be stored, the oldest first. May lag behind.
+    ///
+    /// # Errors
+    /// If the table fails.
+    pub async fn expired_snapshots(&self, limit: usize) -> Result<Vec<Versioned<RecoveryPoint>>, TableError> {
+        self.list_state(EXPIRED_SNAPSHOTS, limit).await
+    }
+
+    /// The recovery point with this id, if it is a snapshot that has ended one way or the other, as it stands at this moment. One that is
+    /// running, or expired, is found by [`Catalog::running`] and [`Catalog::expired_snapshots`].
+    ///
+    /// # Errors
+    /// If the table fails.
+    pub async fn snapshot(&self, id: RecoveryPointId) -> Result<Option<Versioned<RecoveryPoint>>, TableError> {
+        let listed: Vec<Versioned<RecoveryPoint>> = self.list_state(&by_id(id), 1).await?;
+        match listed.into_iter().find(|point| point.value.kind == Kind::Snapshot) {
+            // The index may lag behind; the record itself is read again.
+            Some(listed) => self.get(&listed.value.key()).await,
+            None => Ok(None),
+        }
     }
 }
 
@@ -331,6 +389,23 @@ mod tests {
         let next = hold(&catalog, run(3)).await;
         assert_eq!((next.value.unfinished.as_ref().unwrap().run, next.value.attempts), (run(1), 3));
         assert_eq!(catalog.publish(&next, content(), at(NOW)).await.unwrap().unfinished, None);
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_expired_is_listed_until_it_is_swept() {
+        let catalog = catalog();
+        let slot = Slot { subject: Subject::Instance("central".into()), kind: Kind::Snapshot, ..slot(SLOT) };
+        let Taken::Held(held) = catalog.take_slot(&slot, run(1), at(NOW)).await.unwrap() else { panic!("a fresh slot") };
+        let content =
+            Content::Snapshot { identifier: "s".into(), arn: "a".into(), settings: serde_json::Value::Null, copied: None };
+        let published = catalog.publish(&held, content, at(NOW)).await.unwrap();
+        assert_eq!(catalog.snapshot(published.id).await.unwrap().unwrap().value, published);
+        let read = catalog.slot(&slot).await.unwrap().unwrap();
+        let expired = catalog.update(&read, published.expire(at(NOW)).unwrap()).await.unwrap();
+        assert_eq!(catalog.expired_snapshots(10).await.unwrap(), std::slice::from_ref(&expired));
+        let swept = catalog.update(&expired, expired.value.clone().sweep(at(NOW)).unwrap()).await.unwrap();
+        assert_eq!(catalog.expired_snapshots(10).await.unwrap(), []);
+        assert_eq!(catalog.snapshot(swept.value.id).await.unwrap(), Some(swept));
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Tenants as last seen in the register, each with its opaque name in the vault.
 
 use domain::{
-    TenantId, VaultTenantId,
+    ErasureId, ErrorReport, TenantId, VaultTenantId,
     error::{Coded, ErrorCode},
     register::Tenant,
 };
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Catalog,
+    points::{Held, PointError},
     record::{Record, Versioned},
     table::{Key, Order, TableError},
 };
@@ -26,6 +27,33 @@ pub struct TenantRecord {
     pub tenant: Tenant,
     /// When that was.
     pub seen_at: Timestamp,
+    /// That it was erased: its id stands for what is gone, and nothing is done under it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased: Option<Erased>,
+}
+
+/// That a tenant was erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erased {
+    /// By which erasure.
+    pub erasure: ErasureId,
+    /// When its recovery points began to go.
+    pub at: Timestamp,
+}
+
+impl TenantRecord {
+    /// Refuses work on a tenant that was erased.
+    ///
+    /// # Errors
+    /// [`TenantError::Erased`].
+    pub fn check_not_erased(&self) -> Result<(), TenantError> {
+        match &self.erased {
+            None => Ok(()),
+            Some(Erased { erasure, at }) => {
+                Err(TenantError::Erased { tenant: self.tenant.id.clone(), erasure: *erasure, at: *at })
+            }
+        }
+    }
 }
 
 /// A tenant that the catalog does not know.
@@ -40,6 +68,18 @@ pub enum TenantError {
         /// The tenant.
         tenant: TenantId,
     },
+    /// Erased for good.
+    #[error(
+        "tenant {tenant} was erased at {at} by {erasure}, and nothing is done under its id any more: give a customer who came back another id; see `holdfast erase show {erasure}`"
+    )]
+    Erased {
+        /// The tenant.
+        tenant: TenantId,
+        /// By which erasure.
+        erasure: ErasureId,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 impl Coded for TenantError {
@@ -47,6 +87,7 @@ impl Coded for TenantError {
         match self {
             Self::Table(error) => error.code(),
             Self::Unknown { .. } => ErrorCode::UnknownTenant,
+            Self::Erased { .. } => ErrorCode::TenantErased,
         }
     }
 }
@@ -74,7 +115,7 @@ impl Catalog {
     ) -> Result<TenantRecord, TableError> {
         let key = tenant_key(&tenant.id);
         let Some(known) = self.get::<TenantRecord>(&key).await? else {
-            let record = TenantRecord { vault_tenant: fresh, tenant: tenant.clone(), seen_at: now };
+            let record = TenantRecord { vault_tenant: fresh, tenant: tenant.clone(), seen_at: now, erased: None };
             return match self.create(record).await {
                 Ok(created) => Ok(created.value),
                 Err(TableError::Conflict { key }) => match self.get::<TenantRecord>(&key).await? {
@@ -84,7 +125,8 @@ impl Catalog {
                 Err(error) => Err(error),
             };
         };
-        if known.value.tenant == *tenant {
+        // What the register says of an erased tenant is not taken in again.
+        if known.value.tenant == *tenant || known.value.erased.is_some() {
             return Ok(known.value);
         }
         let changed = TenantRecord { tenant: tenant.clone(), seen_at: now, ..known.value.clone() };
@@ -93,6 +135,28 @@ impl Catalog {
             Ok(_) | Err(TableError::Conflict { .. }) => Ok(changed),
             Err(error) => Err(error),
         }
+    }
+
+    /// Records a tenant under the name that it has in the vault, if the catalog does not know it. Gives the record that is there already.
+    ///
+    /// # Errors
+    /// If the table fails.
+    pub async fn know_tenant_again(&self, record: TenantRecord) -> Result<Option<Versioned<TenantRecord>>, TableError> {
+        let key = record.key();
+        match self.create(record).await {
+            Ok(_) => Ok(None),
+            Err(TableError::Conflict { .. }) => self.get(&key).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives a tenant the name back under which its recovery points are, in place of one that was drawn after its record was lost and
+    /// under which there are none.
+    ///
+    /// # Errors
+    /// [`TableError::Conflict`] if somebody wrote the record meanwhile.
+    pub async fn rename_tenant(&self, read: &Versioned<TenantRecord>, name: VaultTenantId) -> Result<(), TableError> {
+        self.update(read, TenantRecord { vault_tenant: name, ..read.value.clone() }).await.map(|_| ())
     }
 
     /// The tenant with this id.
@@ -104,6 +168,37 @@ impl Catalog {
         found.map(|record| record.value).ok_or_else(|| TenantError::Unknown { tenant: id.clone() })
     }
 
+    /// Remembers that a tenant is erased, and forgets what the register said of it. Whether that changed anything. An erasure that takes
+    /// what another one left takes its place.
+    ///
+    /// # Errors
+    /// [`TenantError::Unknown`] if the register never had it.
+    pub async fn erase_tenant(&self, id: &TenantId, erased: Erased) -> Result<bool, TenantError> {
+        let key = tenant_key(id);
+        let unknown = || TenantError::Unknown { tenant: id.clone() };
+        let known = self.get::<TenantRecord>(&key).await?.ok_or_else(unknown)?;
+        if known.value.erased.as_ref().is_some_and(|before| before.erasure == erased.erasure) {
+            return Ok(false);
+        }
+        let tenant = known.value.tenant.clone().redacted();
+        self.update(&known, TenantRecord { tenant, erased: Some(erased), ..known.value.clone() }).await?;
+        Ok(true)
+    }
+
+    /// Gives a slot up again whose tenant was erased before the run had it: that erasure did not see the run, and stops only those it sees.
+    ///
+    /// # Errors
+    /// [`TenantError::Erased`] if it was.
+    pub async fn check_held_not_erased(&self, held: &Held, tenant: &TenantId, now: Timestamp) -> Result<(), TenantError> {
+        let Err(erased) = self.tenant(tenant).await?.check_not_erased() else { return Ok(()) };
+        let report = ErrorReport::new(erased.code(), erased.to_string());
+        match self.fail(held, &report, now).await {
+            Err(PointError::Table(error)) if !matches!(error, TableError::Conflict { .. }) => Err(error.into()),
+            // Whoever came first stopped it.
+            _ => Err(erased),
+        }
+    }
+
     /// Every tenant ever seen, by id.
     ///
     /// # Errors
@@ -112,5 +207,68 @@ impl Catalog {
         let found: Vec<Versioned<TenantRecord>> =
             self.list(PARTITION, "", Order::Ascending, domain::caps::REGISTER_ROWS_MAX).await?;
         Ok(found.into_iter().map(|record| record.value).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use domain::{
+        point::{Kind, State},
+        register::Status,
+        slot::{Slot, Subject},
+    };
+
+    use super::*;
+    use crate::{MemoryTable, Taken};
+
+    #[tokio::test]
+    async fn an_erased_tenant_is_remembered_without_its_particulars_and_the_register_brings_none_back() {
+        let catalog = Catalog::new(Arc::new(MemoryTable::default()));
+        let acme: Tenant = serde_json::from_value(serde_json::json!({
+            "id": "acme", "database_id": "shared", "layout": "schema", "database": "app", "schema": "tenant_acme",
+            "criticality": "standard", "time_zone": "Europe/Oslo", "status": "active", "created_at": "2024-01-01T00:00:00Z",
+        }))
+        .unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        let [first, other] = [1, 2].map(|n| format!("vt_00000000-0000-0000-0000-00000000000{n}").parse().unwrap());
+        let [one, two] =
+            [1, 2].map(|n| Erased { erasure: format!("er_00000000-0000-7000-8000-00000000000{n}").parse().unwrap(), at: now });
+        assert_eq!(catalog.erase_tenant(&acme.id, one.clone()).await.unwrap_err().code(), ErrorCode::UnknownTenant);
+        catalog.remember_tenant(&acme, first, now).await.unwrap().check_not_erased().unwrap();
+        assert!(catalog.erase_tenant(&acme.id, one.clone()).await.unwrap());
+        assert!(!catalog.erase_tenant(&acme.id, one).await.unwrap(), "a second delivery changes nothing");
+        assert!(catalog.erase_tenant(&acme.id, two.clone()).await.unwrap(), "what one left is another's to take");
+        let known = catalog.remember_tenant(&acme, other, now).await.unwrap();
+        assert_eq!((known.vault_tenant, known.tenant.status, &known.erased), (first, Status::Deleted, &Some(two)));
+        let text = serde_json::to_string(&known).unwrap();
+        assert!(!text.contains("tenant_acme") && !text.contains("Oslo"), "{text}");
+        assert_eq!(known.check_not_erased().unwrap_err().code(), ErrorCode::TenantErased);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_has_its_slot_only_after_the_erasure_publishes_nothing() {
+        let catalog = Catalog::new(Arc::new(MemoryTable::default()));
+        let now = Timestamp::UNIX_EPOCH;
+        let acme: Tenant = serde_json::from_value(serde_json::json!({
+            "id": "acme", "database_id": "shared", "layout": "schema", "database": "app", "schema": "tenant_acme",
+            "criticality": "standard", "time_zone": "Europe/Oslo", "status": "active", "created_at": "2024-01-01T00:00:00Z",
+        }))
+        .unwrap();
+        let name = "vt_00000000-0000-0000-0000-000000000001".parse().unwrap();
+        // The run asked before the erasure, and takes its slot after it.
+        catalog.remember_tenant(&acme, name, now).await.unwrap().check_not_erased().unwrap();
+        let slot =
+            Slot { rule: "daily".into(), scheduled_time: now, subject: Subject::Tenant(acme.id.clone()), kind: Kind::Database };
+        let taken = catalog.take_slot(&slot, "run_00000000-0000-0000-0000-000000000001".parse().unwrap(), now).await.unwrap();
+        let Taken::Held(held) = taken else { panic!("it is free") };
+        catalog.check_held_not_erased(&held, &acme.id, now).await.unwrap();
+        let erased = Erased { erasure: "er_00000000-0000-7000-8000-000000000001".parse().unwrap(), at: now };
+        catalog.erase_tenant(&acme.id, erased).await.unwrap();
+        let refused = catalog.check_held_not_erased(&held, &acme.id, now).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::TenantErased);
+        let left = catalog.slot(&slot).await.unwrap().unwrap().value;
+        assert!(matches!(left.state, State::Failed { ref code, .. } if code == "TenantErased"), "{left:?}");
     }
 }
