@@ -5,9 +5,12 @@
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 
-use crate::{Alerts, DynamoTable, Instances, KmsKeys, KmsSigning, Machines, Media, Parameters, S3Store, Secrets, SignedHttp};
+use crate::{
+    Alerts, Archives, DynamoTable, Instances, KmsKeys, KmsSigning, Machines, Media, Parameters, S3Store, Secrets, SignedHttp,
+    SnapshotOf, Snapshots, TenantKeys, VaultLocks,
+};
 
 /// Attempts per call, the first included. Beyond them the next delivery of the event tries again.
 const ATTEMPTS_MAX: u32 = 3;
@@ -31,17 +34,24 @@ pub struct Clients {
 impl Clients {
     /// Reads AWS's own environment variables and profile. Makes no call.
     pub async fn load() -> Self {
+        // The loader's future is tens of kilobytes; on the heap it does not weigh on every caller's.
+        Self::of(Box::pin(Self::loader().load()).await)
+    }
+
+    /// What every configuration has: how long a call may take, and how often it is tried.
+    pub(crate) fn loader() -> ConfigLoader {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .operation_timeout(CALL_TIMEOUT)
             .build();
-        let config = aws_config::defaults(BehaviorVersion::latest())
+        aws_config::defaults(BehaviorVersion::latest())
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
             .timeout_config(timeouts)
-            .load();
-        // The loader's future is tens of kilobytes; on the heap it does not weigh on every caller's.
-        Self { config: Box::pin(config).await }
+    }
+
+    pub(crate) fn of(config: SdkConfig) -> Self {
+        Self { config }
     }
 
     /// The catalog's table.
@@ -62,16 +72,40 @@ impl Clients {
         KmsKeys::new(aws_sdk_kms::Client::new(&self.config), key_arn)
     }
 
+    /// Tenants' own KMS keys, as things.
+    #[must_use]
+    pub fn tenant_keys(&self) -> TenantKeys {
+        TenantKeys::new(aws_sdk_kms::Client::new(&self.config))
+    }
+
+    /// The locks on the vault's objects.
+    #[must_use]
+    pub fn vault_locks(&self, bucket: &str) -> VaultLocks {
+        VaultLocks::new(self.s3(), bucket)
+    }
+
     /// The KMS key that signs the vault's links.
     #[must_use]
     pub fn signing(&self, key_arn: &str) -> KmsSigning {
         KmsSigning::new(aws_sdk_kms::Client::new(&self.config), key_arn)
     }
 
-    /// RDS instances and their snapshots.
+    /// RDS instances.
     #[must_use]
     pub fn instances(&self) -> Instances {
         Instances::new(aws_sdk_rds::Client::new(&self.config))
+    }
+
+    /// RDS's snapshots of instances or of clusters.
+    #[must_use]
+    pub fn snapshots(&self, of: SnapshotOf) -> Snapshots {
+        Snapshots::new(aws_sdk_rds::Client::new(&self.config), of)
+    }
+
+    /// RDS's exports of snapshots to files.
+    #[must_use]
+    pub fn archives(&self) -> Archives {
+        Archives::new(aws_sdk_rds::Client::new(&self.config))
     }
 
     /// Secrets Manager.

@@ -16,12 +16,17 @@ mod kms_signing;
 mod machines;
 mod media;
 mod parameters;
+mod person;
 mod rds;
+mod rds_archives;
 mod rds_settings;
+mod rds_snapshots;
 mod s3_store;
 mod secrets;
 mod signed_http;
+mod tenant_keys;
 mod time;
+mod vault_locks;
 
 pub use alerts::Alerts;
 pub use clients::Clients;
@@ -32,11 +37,16 @@ pub use kms_signing::KmsSigning;
 pub use machines::{Execution, Machines, TaskAnswer};
 pub use media::{Media, MediaPrefix};
 pub use parameters::Parameters;
-pub use rds::{Instance, Instances, Purpose, Restoration, Snapshot, SnapshotState, Tags};
+pub use person::Person;
+pub use rds::{Instance, Instances, Origin, Purpose, Restoration, RestoreWindow, Tags};
+pub use rds_archives::{Archive, ArchiveState, Archives};
 pub use rds_settings::{InstanceSettings, Lost, Remedy, settings_lost};
+pub use rds_snapshots::{Snapshot, SnapshotOf, SnapshotState, Snapshots};
 pub use s3_store::S3Store;
 pub use secrets::{DatabaseCredentials, Secrets};
 pub use signed_http::{HttpAnswer, SignedHttp};
+pub use tenant_keys::{KeyStanding, TenantKeys};
+pub use vault_locks::VaultLocks;
 
 /// What became of a call that starts something under a name of our choosing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

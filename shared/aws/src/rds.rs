@@ -1,18 +1,18 @@
-//! RDS instances and their snapshots.
+//! RDS instances.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_rds::{
     Client,
-    types::{DbInstance, DbSnapshot, Tag},
+    types::{DbInstance, Tag},
 };
 use jiff::Timestamp;
 
 use crate::{
     AwsError, Call, InstanceSettings, Remedy, Started,
-    rds_settings::{first, own},
+    rds_settings::own,
     settings_lost,
-    time::timestamp,
+    time::{date_time, timestamp},
 };
 
 /// Tags of a resource, by name.
@@ -51,52 +51,6 @@ impl Instance {
     }
 }
 
-/// How far a snapshot has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SnapshotState {
-    /// RDS is still copying.
-    Creating {
-        /// Progress, 0 to 100.
-        percent: u8,
-    },
-    /// It can be restored.
-    Available,
-    /// It never will be.
-    Failed {
-        /// RDS's word for it.
-        status: String,
-    },
-}
-
-/// A DB snapshot as RDS describes it now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Its identifier.
-    pub name: String,
-    /// Its ARN.
-    pub arn: String,
-    /// The instance it was taken of.
-    pub instance: String,
-    /// RDS's immutable id of that instance.
-    pub resource_id: String,
-    /// How far it has come.
-    pub state: SnapshotState,
-    /// The instant whose data it holds, once RDS knows.
-    pub created_at: Option<Timestamp>,
-    /// The engine, such as `postgres`.
-    pub engine: String,
-    /// The engine's version.
-    pub engine_version: String,
-    /// Size of the instance's storage, in GiB.
-    pub storage_gib: i32,
-    /// Whether it is encrypted.
-    pub encrypted: bool,
-    /// The KMS key it is encrypted under.
-    pub kms_key: Option<String>,
-    /// Its tags.
-    pub tags: Tags,
-}
-
 /// What a new instance is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -106,22 +60,54 @@ pub enum Purpose {
     Replacement,
 }
 
-/// A new instance to be made from a snapshot, in the same network as its source and nowhere wider.
+/// What a new instance gets its data from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin<'a> {
+    /// A snapshot of this name.
+    Snapshot(&'a str),
+    /// What an instance held at an instant, by its automated backups and its log. RDS takes whole seconds.
+    Instant {
+        /// The instance.
+        instance: &'a str,
+        /// The instant, inside of [`Instances::restorable`].
+        at: Timestamp,
+    },
+}
+
+impl std::fmt::Display for Origin<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Snapshot(name) => f.write_str(name),
+            Self::Instant { instance, at } => write!(f, "{instance} at {at}"),
+        }
+    }
+}
+
+/// A new instance to be made, in the same network as its source and nowhere wider.
 #[derive(Debug, Clone)]
 pub struct Restoration<'a> {
     /// What it is for.
     pub purpose: Purpose,
     /// Identifier of the new instance.
     pub name: &'a str,
-    /// The snapshot.
-    pub snapshot: &'a str,
+    /// What it gets its data from.
+    pub from: Origin<'a>,
     /// The source's settings.
     pub settings: &'a InstanceSettings,
     /// Tags of the new instance.
     pub tags: &'a Tags,
 }
 
-/// RDS.
+/// The instants that an instance can be restored to, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestoreWindow {
+    /// The first.
+    pub earliest: Timestamp,
+    /// The last for now; some minutes ago, as long as the instance runs.
+    pub latest: Timestamp,
+}
+
+/// RDS's instances.
 #[derive(Debug, Clone)]
 pub struct Instances {
     client: Client,
@@ -147,6 +133,24 @@ impl Instances {
         }
     }
 
+    /// Host and port of an Aurora cluster's writer, once it has them. Needs `rds:DescribeDBClusters`.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no cluster of this name.
+    pub async fn writer_of(&self, cluster: &str) -> Result<Option<(String, u16)>, AwsError> {
+        let call = Call::new("rds:DescribeDBClusters", cluster);
+        match self.client.describe_db_clusters().db_cluster_identifier(cluster).send().await {
+            Ok(found) => match found.db_clusters().first() {
+                Some(found) => {
+                    let port = found.port().and_then(|port| u16::try_from(port).ok());
+                    Ok(found.endpoint().map(str::to_owned).zip(port))
+                }
+                None => Err(call.lacks("cluster")),
+            },
+            Err(error) => Err(call.failed(error)),
+        }
+    }
+
     /// Lists the instances whose names start with `prefix`. Needs `rds:DescribeDBInstances` on all.
     ///
     /// # Errors
@@ -164,71 +168,74 @@ impl Instances {
         Ok(found)
     }
 
-    /// Begins a snapshot of an instance. Needs `rds:CreateDBSnapshot` and `rds:AddTagsToResource`.
+    /// Begins to make a new instance. Needs `rds:RestoreDBInstanceFromDBSnapshot` for one from a snapshot and
+    /// `rds:RestoreDBInstanceToPointInTime` for one of an instant, and `rds:AddTagsToResource`.
+    ///
+    /// [`Started::Before`] says that there is one of that name, whoever made it.
     ///
     /// # Errors
-    /// If the instance does not exist or is in no state to be copied.
-    pub async fn create_snapshot(&self, name: &str, instance: &str, tags: &Tags) -> Result<Started, AwsError> {
-        let call = self.client.create_db_snapshot().db_snapshot_identifier(name).db_instance_identifier(instance);
-        match call.set_tags(Some(to_tags(tags))).send().await {
-            Ok(_) => Ok(Started::Now),
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_db_snapshot_already_exists_fault()) => {
-                Ok(Started::Before)
-            }
-            Err(error) => Err(Call::new("rds:CreateDBSnapshot", format!("{name} of {instance}")).failed(error)),
-        }
-    }
-
-    /// Describes one snapshot. Needs `rds:DescribeDBSnapshots`.
-    ///
-    /// # Errors
-    /// `NotFound` if there is none of this name.
-    pub async fn describe_snapshot(&self, name: &str) -> Result<Snapshot, AwsError> {
-        let call = Call::new("rds:DescribeDBSnapshots", name);
-        match self.client.describe_db_snapshots().db_snapshot_identifier(name).send().await {
-            Ok(found) => match found.db_snapshots().first() {
-                Some(snapshot) => read_snapshot(snapshot, call),
-                None => Err(call.lacks("snapshot")),
-            },
-            Err(error) => Err(call.failed(error)),
-        }
-    }
-
-    /// Begins to make a new instance from a snapshot. Needs `rds:RestoreDBInstanceFromDBSnapshot` and `rds:AddTagsToResource`.
-    ///
-    /// # Errors
-    /// If the snapshot does not exist, or one of the source's groups no longer does.
+    /// If the snapshot does not exist, the instant cannot be restored, or one of the source's groups no longer exists.
     pub async fn restore(&self, wanted: &Restoration<'_>) -> Result<Started, AwsError> {
-        let settings = wanted.settings;
-        let call = self
-            .client
-            .restore_db_instance_from_db_snapshot()
-            .db_instance_identifier(wanted.name)
-            .db_snapshot_identifier(wanted.snapshot)
-            .set_db_instance_class(settings.class.clone())
-            .set_db_subnet_group_name(settings.subnet_group.clone())
-            .set_vpc_security_group_ids(Some(settings.security_groups.clone()).filter(|groups| !groups.is_empty()))
-            .set_db_parameter_group_name(first(own(&settings.parameter_groups)))
-            .set_option_group_name(first(own(&settings.option_groups)))
-            .set_ca_certificate_identifier(settings.ca_certificate.clone())
-            .enable_iam_database_authentication(settings.iam_authentication)
-            .set_tags(Some(to_tags(wanted.tags)));
-        let call = match wanted.purpose {
-            Purpose::Test => {
-                call.publicly_accessible(false).multi_az(false).deletion_protection(false).auto_minor_version_upgrade(false)
-            }
-            Purpose::Replacement => settings.like_the_source(call),
-        };
-        match call.send().await {
+        match wanted.from {
+            Origin::Snapshot(snapshot) => self.restore_snapshot(wanted, snapshot).await,
+            Origin::Instant { instance, at } => self.restore_to_point_in_time(wanted, instance, at).await,
+        }
+    }
+
+    async fn restore_snapshot(&self, wanted: &Restoration<'_>, snapshot: &str) -> Result<Started, AwsError> {
+        let call = self.client.restore_db_instance_from_db_snapshot().db_snapshot_identifier(snapshot);
+        let call = wanted.settings.name_in_restore(wanted.purpose, call);
+        match call.db_instance_identifier(wanted.name).set_tags(Some(to_tags(wanted.tags))).send().await {
             Ok(_) => Ok(Started::Now),
             Err(error) if error.as_service_error().is_some_and(|error| error.is_db_instance_already_exists_fault()) => {
                 Ok(Started::Before)
             }
             Err(error) => {
-                let subject = format!("{} from {}", wanted.name, wanted.snapshot);
+                let subject = format!("{} from {}", wanted.name, wanted.from);
                 Err(Call::new("rds:RestoreDBInstanceFromDBSnapshot", subject).failed(error))
             }
         }
+    }
+
+    async fn restore_to_point_in_time(
+        &self,
+        wanted: &Restoration<'_>,
+        instance: &str,
+        at: Timestamp,
+    ) -> Result<Started, AwsError> {
+        let call = self.client.restore_db_instance_to_point_in_time().source_db_instance_identifier(instance);
+        let call = wanted.settings.name_in_restore_to_time(wanted.purpose, call.restore_time(date_time(at)));
+        match call.target_db_instance_identifier(wanted.name).set_tags(Some(to_tags(wanted.tags))).send().await {
+            Ok(_) => Ok(Started::Now),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_db_instance_already_exists_fault()) => {
+                Ok(Started::Before)
+            }
+            Err(error) => {
+                let subject = format!("{} from {}", wanted.name, wanted.from);
+                Err(Call::new("rds:RestoreDBInstanceToPointInTime", subject).failed(error))
+            }
+        }
+    }
+
+    /// The instants that an instance can be restored to, if RDS keeps automated backups of it and has made the first one.
+    /// Needs `rds:DescribeDBInstanceAutomatedBackups`.
+    ///
+    /// # Errors
+    /// If the call fails. An instance that does not exist has none, or RDS says so.
+    pub async fn restorable(&self, instance: &str) -> Result<Option<RestoreWindow>, AwsError> {
+        let call = || Call::new("rds:DescribeDBInstanceAutomatedBackups", instance);
+        let asked = self.client.describe_db_instance_automated_backups().db_instance_identifier(instance);
+        let mut backups = asked.into_paginator().items().send();
+        while let Some(backup) = backups.next().await {
+            let backup = backup.map_err(|error| call().failed(error))?;
+            // Those of an instance that had the same name are kept too, and its history is another.
+            let Some(window) = backup.restore_window().filter(|_| backup.status() == Some("active")) else { continue };
+            let (earliest, latest) = (window.earliest_time().and_then(timestamp), window.latest_time().and_then(timestamp));
+            if let (Some(earliest), Some(latest)) = (earliest, latest) {
+                return Ok(Some(RestoreWindow { earliest, latest }));
+            }
+        }
+        Ok(None)
     }
 
     /// All settings of an instance, with what its own parameter groups set. Needs `rds:DescribeDBInstances` and
@@ -311,11 +318,11 @@ impl Instances {
     }
 }
 
-fn to_tags(tags: &Tags) -> Vec<Tag> {
+pub(crate) fn to_tags(tags: &Tags) -> Vec<Tag> {
     tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }
 
-fn read_tags(tags: &[Tag]) -> Tags {
+pub(crate) fn read_tags(tags: &[Tag]) -> Tags {
     tags.iter().filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned()))).collect()
 }
 
@@ -337,35 +344,6 @@ fn read_instance(found: &DbInstance, call: Call) -> Result<Instance, AwsError> {
         engine_version: found.engine_version().unwrap_or_default().to_owned(),
         created_at: found.instance_create_time().and_then(timestamp),
         settings: InstanceSettings::read(found, read_tags(found.tag_list())),
-        tags: read_tags(found.tag_list()),
-    })
-}
-
-fn read_snapshot(found: &DbSnapshot, call: Call) -> Result<Snapshot, AwsError> {
-    let (Some(name), Some(instance), Some(status)) =
-        (found.db_snapshot_identifier(), found.db_instance_identifier(), found.status())
-    else {
-        return Err(call.lacks("snapshot's name, instance or status"));
-    };
-    let percent = u8::try_from(found.percent_progress().unwrap_or(0).clamp(0, 100)).unwrap_or(0);
-    let state = match status {
-        "available" => SnapshotState::Available,
-        "creating" | "pending" | "copying" => SnapshotState::Creating { percent },
-        other => SnapshotState::Failed { status: other.to_owned() },
-    };
-    Ok(Snapshot {
-        name: name.to_owned(),
-        arn: found.db_snapshot_arn().unwrap_or_default().to_owned(),
-        instance: instance.to_owned(),
-        resource_id: found.dbi_resource_id().unwrap_or_default().to_owned(),
-        state,
-        // The database's own time when RDS has it: the time of creation is when the copy was asked for.
-        created_at: found.snapshot_database_time().or(found.snapshot_create_time()).and_then(timestamp),
-        engine: found.engine().unwrap_or_default().to_owned(),
-        engine_version: found.engine_version().unwrap_or_default().to_owned(),
-        storage_gib: found.allocated_storage().unwrap_or(0),
-        encrypted: found.encrypted().unwrap_or(false),
-        kms_key: found.kms_key_id().map(str::to_owned),
         tags: read_tags(found.tag_list()),
     })
 }

@@ -6,15 +6,57 @@ use aws_sdk_rds::{
     operation::{
         modify_db_instance::builders::ModifyDBInstanceFluentBuilder as Modify,
         restore_db_instance_from_db_snapshot::builders::RestoreDBInstanceFromDBSnapshotFluentBuilder as Restore,
+        restore_db_instance_to_point_in_time::builders::RestoreDBInstanceToPointInTimeFluentBuilder as RestoreToTime,
     },
     types::{CloudwatchLogsExportConfiguration, DbInstance, ProcessorFeature},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::Tags;
+use crate::{Purpose, Tags};
 
 /// Below this size, in GiB, gp3 storage of PostgreSQL has its speed fixed, and RDS refuses a call that names it.
 const GP3_FIXED_BELOW_GIB: i32 = 400;
+
+/// What is named when an instance is made: the two calls that make one take it by the same words, and have no type in common.
+macro_rules! named_in {
+    ($settings:expr, $purpose:expr, $call:expr) => {{
+        let (settings, call) = ($settings, $call);
+        let call = call
+            .set_db_instance_class(settings.class.clone())
+            .set_db_subnet_group_name(settings.subnet_group.clone())
+            .set_vpc_security_group_ids(Some(settings.security_groups.clone()).filter(|groups| !groups.is_empty()))
+            .set_db_parameter_group_name(first(own(&settings.parameter_groups)))
+            .set_option_group_name(first(own(&settings.option_groups)))
+            .set_ca_certificate_identifier(settings.ca_certificate.clone())
+            .enable_iam_database_authentication(settings.iam_authentication);
+        match $purpose {
+            Purpose::Test => {
+                call.publicly_accessible(false).multi_az(false).deletion_protection(false).auto_minor_version_upgrade(false)
+            }
+            Purpose::Replacement => {
+                let (iops, throughput) = settings.storage_speed();
+                call.set_port(settings.port)
+                    .set_network_type(settings.network_type.clone())
+                    .set_storage_type(settings.storage_type.clone())
+                    .set_iops(iops)
+                    .set_storage_throughput(throughput)
+                    .dedicated_log_volume(settings.log_volume)
+                    .set_processor_features(features(&settings.processor))
+                    .set_license_model(settings.license.clone())
+                    // RDS refuses a zone for an instance that gets a standby.
+                    .set_availability_zone(settings.zone.clone().filter(|_| !settings.multi_az))
+                    .multi_az(settings.multi_az)
+                    .publicly_accessible(settings.publicly_accessible)
+                    .deletion_protection(settings.deletion_protection)
+                    .auto_minor_version_upgrade(settings.minor_upgrades)
+                    .copy_tags_to_snapshot(settings.copies_tags)
+                    .set_backup_retention_period(settings.backup_retention_days)
+                    .set_preferred_backup_window(settings.backup_window.clone())
+                    .set_enable_cloudwatch_logs_exports(Some(settings.log_exports.clone()).filter(|logs| !logs.is_empty()))
+            }
+        }
+    }};
+}
 
 /// Settings of an instance that live outside its snapshot. They are recorded with the snapshot and applied to a restore.
 ///
@@ -249,27 +291,14 @@ impl InstanceSettings {
         ]
     }
 
-    /// What can be said when an instance is made.
-    pub(crate) fn like_the_source(&self, call: Restore) -> Restore {
-        let (iops, throughput) = self.storage_speed();
-        call.set_port(self.port)
-            .set_network_type(self.network_type.clone())
-            .set_storage_type(self.storage_type.clone())
-            .set_iops(iops)
-            .set_storage_throughput(throughput)
-            .dedicated_log_volume(self.log_volume)
-            .set_processor_features(features(&self.processor))
-            .set_license_model(self.license.clone())
-            // RDS refuses a zone for an instance that gets a standby.
-            .set_availability_zone(self.zone.clone().filter(|_| !self.multi_az))
-            .multi_az(self.multi_az)
-            .publicly_accessible(self.publicly_accessible)
-            .deletion_protection(self.deletion_protection)
-            .auto_minor_version_upgrade(self.minor_upgrades)
-            .copy_tags_to_snapshot(self.copies_tags)
-            .set_backup_retention_period(self.backup_retention_days)
-            .set_preferred_backup_window(self.backup_window.clone())
-            .set_enable_cloudwatch_logs_exports(Some(self.log_exports.clone()).filter(|logs| !logs.is_empty()))
+    /// Names in a restore from a snapshot what can be said when an instance is made.
+    pub(crate) fn name_in_restore(&self, purpose: Purpose, call: Restore) -> Restore {
+        named_in!(self, purpose, call)
+    }
+
+    /// Names the same in a restore to an instant.
+    pub(crate) fn name_in_restore_to_time(&self, purpose: Purpose, call: RestoreToTime) -> RestoreToTime {
+        named_in!(self, purpose, call)
     }
 
     /// Names in a modification what differs and nothing else: a setting named without need may cost a restart or a refusal.

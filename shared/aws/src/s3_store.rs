@@ -9,12 +9,16 @@ use aws_sdk_s3::{
     Client,
     operation::get_object::builders::GetObjectFluentBuilder,
     primitives::ByteStream,
-    types::{ChecksumAlgorithm, ChecksumMode},
+    types::{ChecksumAlgorithm, ChecksumMode, ObjectLockRetention, ObjectLockRetentionMode},
 };
 use bytes::Bytes;
-use vault::{BoxError, ObjectInfo, ObjectStore, StoreError};
+use jiff::Timestamp;
+use vault::{BoxError, ObjectInfo, ObjectStore, StoreError, StoredVersion, VersionStore};
 
-use crate::error::{Answer, Sort};
+use crate::{
+    error::{Answer, Sort},
+    time::{date_time, timestamp},
+};
 
 /// How often a put is tried that met another put of the same key. S3's advice is to try again.
 const PUTS_MAX: usize = 5;
@@ -98,6 +102,127 @@ impl ObjectStore for S3Store {
             }
         }
         Ok(found)
+    }
+
+    /// Needs `s3:ListBucket`.
+    async fn folders(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let call = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix).delimiter("/");
+        let mut pages = call.set_start_after(after.map(str::to_owned)).into_paginator().send();
+        let mut found: Vec<String> = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failure(prefix, Answer::of(error)))?;
+            found.extend(page.common_prefixes.unwrap_or_default().into_iter().filter_map(|folder| folder.prefix));
+        }
+        // S3 compares the start with the keys below a folder, so that it lists the one that it is to start behind.
+        found.retain(|folder| after.is_none_or(|after| folder.as_str() > after));
+        Ok(found)
+    }
+
+    /// Needs `s3:GetObjectRetention` and `s3:PutObjectRetention`, and the same listing as [`Self::get`]. The mode stays what it was.
+    async fn lock(&self, key: &str, at_least: Timestamp, until: Timestamp) -> Result<(), StoreError> {
+        let found = self.retention(key, None).await?;
+        if found.as_ref().and_then(until_of).is_some_and(|locked| locked >= at_least) {
+            return Ok(());
+        }
+        let mode = found.and_then(|found| found.mode).unwrap_or(ObjectLockRetentionMode::Governance);
+        let retention = ObjectLockRetention::builder().mode(mode).retain_until_date(date_time(until)).build();
+        let call = self.client.put_object_retention().bucket(&self.bucket).key(key).retention(retention);
+        let call = call.checksum_algorithm(ChecksumAlgorithm::Sha256);
+        let locked = call.send().await.map(|_| ()).map_err(|error| failure(key, Answer::of(error)));
+        match locked {
+            // Another run that shares it locked it for longer in between, which S3 does not let us shorten.
+            Err(denied @ StoreError::Denied { .. }) => {
+                let now = self.retention(key, None).await?.as_ref().and_then(until_of);
+                if now.is_some_and(|locked| locked >= at_least) { Ok(()) } else { Err(denied) }
+            }
+            answered => answered,
+        }
+    }
+}
+
+impl S3Store {
+    /// An object's lock; nothing if it never had one. Of no version, the newest's.
+    async fn retention(&self, key: &str, version: Option<&str>) -> Result<Option<ObjectLockRetention>, StoreError> {
+        let call = self.client.get_object_retention().bucket(&self.bucket).key(key).set_version_id(version.map(str::to_owned));
+        match call.send().await {
+            Ok(found) => Ok(found.retention),
+            Err(error) => match Answer::of(error) {
+                answer if answer.is(&["NoSuchObjectLockConfiguration"]) => Ok(None),
+                // So S3 answers for a delete marker, which can have no lock.
+                answer if answer.is(&["MethodNotAllowed"]) => Err(StoreError::Missing { key: key.to_owned() }),
+                answer => Err(failure(key, answer)),
+            },
+        }
+    }
+}
+
+fn until_of(retention: &ObjectLockRetention) -> Option<Timestamp> {
+    retention.retain_until_date().and_then(timestamp)
+}
+
+#[async_trait]
+impl VersionStore for S3Store {
+    /// Needs `s3:ListBucketVersions`.
+    async fn versions(&self, prefix: &str) -> Result<Vec<StoredVersion>, StoreError> {
+        let (mut found, mut next) = (Vec::new(), (None, None));
+        loop {
+            let call = self.client.list_object_versions().bucket(&self.bucket).prefix(prefix);
+            let call = call.set_key_marker(next.0.clone()).set_version_id_marker(next.1.clone());
+            let page = call.send().await.map_err(|error| failure(prefix, Answer::of(error)))?;
+            let incomplete = |what: &str| StoreError::Unavailable {
+                key: prefix.to_owned(),
+                source: format!("a listing without {what}").into(),
+            };
+            for version in page.versions() {
+                let size = version.size().and_then(|size| u64::try_from(size).ok());
+                let stored_at = version.last_modified().and_then(timestamp);
+                let (Some(key), Some(id), Some(bytes), Some(stored_at)) = (version.key(), version.version_id(), size, stored_at)
+                else {
+                    return Err(incomplete("a version's key, id, size or time"));
+                };
+                found.push(StoredVersion { key: key.to_owned(), version: id.to_owned(), bytes, stored_at });
+            }
+            if !page.is_truncated().unwrap_or(false) {
+                return Ok(found);
+            }
+            let marker = (page.next_key_marker, page.next_version_id_marker);
+            if marker.0.is_none() || marker == next {
+                return Err(incomplete("the marker of its next page"));
+            }
+            next = marker;
+        }
+    }
+
+    /// Needs `s3:GetObjectVersion`.
+    async fn get_version(&self, key: &str, version: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
+        let last = bytes_max.max(1) - 1;
+        let call = self.read(key).version_id(version).range(format!("bytes=0-{last}"));
+        match call.send().await {
+            // A store that does not know ranges of versions answers with all of it.
+            Ok(found) => {
+                let mut bytes = collect(key, found.body).await?;
+                bytes.truncate(usize::try_from(bytes_max).unwrap_or(usize::MAX));
+                Ok(bytes)
+            }
+            Err(error) => match Answer::of(error) {
+                answer if answer.is(&["InvalidRange"]) || answer.status == Some(416) => Ok(Bytes::new()),
+                answer => Err(failure(key, answer)),
+            },
+        }
+    }
+
+    /// Needs `s3:GetObjectRetention`.
+    async fn locked_until(&self, key: &str, version: &str) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.retention(key, Some(version)).await?.as_ref().and_then(until_of))
+    }
+
+    /// Needs `s3:DeleteObjectVersion`.
+    async fn delete_version(&self, key: &str, version: &str) -> Result<(), StoreError> {
+        let call = self.client.delete_object().bucket(&self.bucket).key(key).version_id(version);
+        match call.send().await.map_err(|error| failure(key, Answer::of(error))) {
+            Ok(_) | Err(StoreError::Missing { .. }) => Ok(()),
+            Err(other) => Err(other),
+        }
     }
 }
 

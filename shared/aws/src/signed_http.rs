@@ -7,7 +7,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use aws_config::SdkConfig;
-use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError};
 use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningSettings, sign},
     sign::v4,
@@ -23,7 +23,11 @@ use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::{Answer, AwsError, Call, error::chain};
+use crate::{
+    Answer, AwsError, Call,
+    error::chain,
+    person::{region_in, remedy},
+};
 
 /// For connecting to the URL.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,6 +56,12 @@ impl SignedHttp {
         Self { config: config.clone(), base_url: base_url.trim_end_matches('/').to_owned() }
     }
 
+    /// The URL that is called.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
     /// Posts a JSON document to a path such as `/v1/list`. Needs `lambda:InvokeFunctionUrl` and `lambda:InvokeFunction`.
     ///
     /// Not repeated on failure: a caller cannot tell whether the request was carried out, and asks instead.
@@ -71,12 +81,17 @@ impl SignedHttp {
     async fn signed(&self, url: &str, body: String) -> Result<Request, Answer> {
         let provider =
             self.config.credentials_provider().ok_or_else(|| refused("no credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID"))?;
-        let identity: Identity = provider.provide_credentials().await.map_err(|error| refused(&chain(&error)))?.into();
-        let region = self.config.region().ok_or_else(|| refused("no region; set AWS_REGION"))?;
+        let found = provider.provide_credentials().await.map_err(|error| unsigned(&error))?;
+        let identity: Identity = found.into();
+        // The URL's own word outweighs what is configured: a signature for another region is refused.
+        let configured = self.config.region().map(AsRef::as_ref);
+        let region = region_in(&self.base_url).or(configured).ok_or_else(|| {
+            refused("no region to sign for, and the URL names none; pass --region, set AWS_REGION, or give the profile one")
+        })?;
         let time = self.config.time_source().ok_or_else(|| refused("no clock to sign with"))?.now();
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
-            .region(region.as_ref())
+            .region(region)
             .name("lambda")
             .time(time)
             .settings(SigningSettings::default())
@@ -105,6 +120,12 @@ impl SignedHttp {
         let body = ByteStream::new(response.into_body()).collect().await.map_err(|error| refused(&chain(&error)))?;
         Ok(HttpAnswer { status, body: body.into_bytes() })
     }
+}
+
+/// Credentials could not be had. The remedy comes first: what the SDK says of it is long.
+fn unsigned(error: &CredentialsError) -> Answer {
+    let said = chain(error);
+    refused(&format!("no credentials to sign the call with: {}; AWS's client says: {said}", remedy(&said)))
 }
 
 fn refused(message: &str) -> Answer {
