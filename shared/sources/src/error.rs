@@ -216,6 +216,30 @@ pub enum SourceError {
         /// What the live data now is.
         state: String,
     },
+    /// Restored data does not answer as the plan expects.
+    #[error(
+        "what was restored in {place} is not what the plan expects: {what}; compare with production before anybody restores from it"
+    )]
+    Asserted {
+        /// Where.
+        place: Place,
+        /// The assertions that failed, each with what was expected and found.
+        what: String,
+    },
+    /// An assertion could not be asked, which says nothing about the data.
+    #[error(
+        "assertion `{assertion}` could not be asked in {place}; correct its SQL in the plan, or the right it lacks: of a \
+         table under row-level security, a database's assertion can ask nothing"
+    )]
+    Unasked {
+        /// Where.
+        place: Place,
+        /// Its name.
+        assertion: String,
+        /// What the server said.
+        #[source]
+        source: Box<SourceError>,
+    },
     /// A statement failed.
     #[error("{place} failed while {doing}")]
     Statement {
@@ -368,7 +392,8 @@ impl Coded for SourceError {
             Self::Answer { .. } | Self::Record { .. } | Self::Unordered { .. } => ErrorCode::SourceRefused,
             Self::RestoreRefused { .. } => ErrorCode::RestoreRefused,
             Self::Drifted { .. } => ErrorCode::TargetDrifted,
-            Self::Mismatch { .. } => ErrorCode::ContentMismatch,
+            Self::Mismatch { .. } | Self::Asserted { .. } => ErrorCode::ContentMismatch,
+            Self::Unasked { .. } => ErrorCode::EnvironmentBad,
             Self::Statement { phase, .. } | Self::Tool { phase, .. } => match phase {
                 Phase::Reading => ErrorCode::SourceRefused,
                 Phase::Restoring => ErrorCode::RestoreRefused,

@@ -88,7 +88,7 @@ pub(crate) async fn read_facts(session: &Session, scope: &Scope) -> Result<Datab
         layout: scope.layout.clone(),
         properties: read_properties(session).await?,
         schema_owner: read_schema_owner(session, scope).await?,
-        sequences: read_sequences(session, scope, &tables).await?,
+        sequences: read_sequences(session, scope, &tables, scope.is_pool()).await?,
         foreign_keys: read_foreign_keys(session, scope).await?,
         materialised_views: read_materialised_views(session, scope).await?,
         extensions: session.select("listing extensions", EXTENSIONS).await?,
@@ -204,6 +204,7 @@ async fn read_left_out_objects(session: &Session, scope: &Scope) -> Result<Vec<L
             LEFT JOIN pg_init_privs p ON (p.classoid, p.objoid, p.objsubid) = (o.classid, o.objid, o.objsubid)
             CROSS JOIN LATERAL pg_identify_object(o.classid, o.objid, o.objsubid) i
             WHERE ARRAY(SELECT a::text FROM unnest(o.acl) a ORDER BY 1) <> ARRAY(SELECT a::text FROM unnest(coalesce(p.initprivs, o.usual)) a ORDER BY 1)
+        UNION ALL SELECT 'schema', nspname, 'a restore made it: what it replaced, or had not finished' FROM pg_namespace WHERE nspname ~ '^hf_(stage|undo|side)_[0-9a-f]{16}$'
         UNION ALL SELECT 'user mapping', usename || ' on ' || srvname, 'its rows live elsewhere' FROM pg_user_mappings";
     session.select("listing event triggers, publications, subscriptions and foreign servers", sql).await
 }
@@ -239,8 +240,22 @@ async fn read_properties(session: &Session) -> Result<DatabaseProperties, Source
     Ok(properties)
 }
 
+/// The sequences that columns of these tables own.
+pub(crate) async fn read_owned_sequences(
+    session: &Session,
+    scope: &Scope,
+    tables: &[TableFacts],
+) -> Result<Vec<SequenceFacts>, SourceError> {
+    read_sequences(session, scope, tables, true).await
+}
+
 /// Sequences and where they stand. A pool's are everybody's: only those that its tenants' tables own count.
-async fn read_sequences(session: &Session, scope: &Scope, tables: &[TableFacts]) -> Result<Vec<SequenceFacts>, SourceError> {
+async fn read_sequences(
+    session: &Session,
+    scope: &Scope,
+    tables: &[TableFacts],
+    only_owned: bool,
+) -> Result<Vec<SequenceFacts>, SourceError> {
     let sql = format!(
         "SELECT n.nspname AS schema, c.relname AS name, s.seqincrement AS increment,
             own.nspname AS owner_schema, owt.relname AS owner_table, owa.attname AS owner_column
@@ -262,7 +277,7 @@ async fn read_sequences(session: &Session, scope: &Scope, tables: &[TableFacts])
             _ => None,
         };
         let in_scope = owned_by.as_ref().is_some_and(|(owner, _)| tables.iter().any(|table| table.name == *owner));
-        if scope.is_pool() && !in_scope {
+        if only_owned && !in_scope {
             continue;
         }
         let name = QualifiedName { schema: sequence.schema, name: sequence.name };
@@ -279,7 +294,7 @@ pub(crate) async fn read_sequence_value(session: &Session, name: &QualifiedName)
 }
 
 /// Foreign keys from the scope or into it.
-async fn read_foreign_keys(session: &Session, scope: &Scope) -> Result<Vec<ForeignKeyFacts>, SourceError> {
+pub(crate) async fn read_foreign_keys(session: &Session, scope: &Scope) -> Result<Vec<ForeignKeyFacts>, SourceError> {
     let sql = format!(
         "SELECT p.conname AS name, n.nspname AS schema, c.relname AS table, rn.nspname AS referenced_schema, rc.relname AS referenced_table,
             (SELECT json_agg(a.attname ORDER BY k.place) FROM unnest(p.conkey) WITH ORDINALITY k(attnum, place)

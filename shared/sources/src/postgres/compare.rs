@@ -1,24 +1,26 @@
 //! What a restore would do to each table, counted exactly and without writing anything.
-//!
-//! Rows are told apart by 16-byte hashes of their key and of the whole row, so a table's memory is 32 bytes a row and change.
 
-use std::collections::HashMap;
-
-use domain::{caps::PREVIEW_ROWS_MAX, request::TableEffect};
+use domain::{
+    caps::PREVIEW_ROWS_MAX,
+    request::{Selection, TableEffect},
+};
 use serde::Deserialize;
 use vault::{Digester, PointReader, StreamSink};
 
 use super::{
-    catalog, consistent,
+    catalog, chosen, consistent,
     copy_out::{self, Lines, Placement},
     digest::{self, LiveDigest},
     endpoint::Endpoint,
     facts::{DatabaseFacts, TableFacts},
+    fit::Fit,
     ident::list,
+    projected::RecordedRows,
     readers,
     scope::Scope,
     session::Session,
     structure,
+    tally::Tally,
 };
 use crate::error::{Phase, Place, SourceError};
 
@@ -27,76 +29,49 @@ use crate::error::{Phase, Place, SourceError};
 pub struct Comparison {
     /// What would happen to each table.
     pub tables: Vec<TableEffect>,
-    /// [`LiveDigest::identity`] of the live data at that moment, or [`LiveDigest::ABSENT`].
+    /// [`LiveDigest::identity`] of the live data at that moment, or [`LiveDigest::ABSENT`]. Where rows are put into live tables it is of
+    /// these tables alone: what happens to others does not void an approval.
     pub live_digest: String,
-    /// What the counts do not say: changed structures, and excluded tables that come back empty.
+    /// What the counts do not say: changed structures, what is left out, and excluded tables that come back empty.
     pub notes: Vec<String>,
 }
 
-/// Compares a recovery point with the live scope in one consistent view, writing nothing.
+/// Compares a recovery point, or the selected tables of it, with the live scope in one consistent view, writing nothing.
 ///
 /// # Errors
-/// If the live scope or the recovery point cannot be read, or a table is too large to compare.
-pub async fn compare(endpoint: &Endpoint, scope: &Scope, point: &PointReader) -> Result<Comparison, SourceError> {
-    let recorded = DatabaseFacts::decode(&point.manifest().facts)?;
+/// If the live scope or the recovery point cannot be read, or a table is too large to compare. [`SourceError::RestoreRefused`] if the
+/// selection names what is not there, or rows would go into tables that they do not fit any more.
+pub async fn compare(
+    endpoint: &Endpoint,
+    scope: &Scope,
+    point: &PointReader,
+    selection: &Selection,
+) -> Result<Comparison, SourceError> {
     let endpoint = endpoint.with_database(scope.database.as_str());
-    let Some(session) = Session::open_if_there(&endpoint, Phase::Reading).await? else { return Ok(all_returned(&recorded)) };
-    let compared = compare_in(&session, scope, point, &recorded).await;
+    let all = DatabaseFacts::decode(&point.manifest().facts)?;
+    let recorded = chosen::narrow(&endpoint.place(), &all, selection)?;
+    chosen::check(&endpoint.place(), scope, &recorded, selection)?;
+    let Some(session) = Session::open_if_there(&endpoint, Phase::Reading).await? else {
+        return all_returned(&endpoint.place(), &recorded, selection);
+    };
+    let work = Work { session: &session, scope, point, recorded: &recorded, selection };
+    let compared = work.compare(&all).await;
     session.close().await;
     compared
 }
 
-async fn compare_in(
-    session: &Session,
-    scope: &Scope,
-    point: &PointReader,
-    recorded: &DatabaseFacts,
-) -> Result<Comparison, SourceError> {
-    if !catalog::is_there(session, scope).await? {
-        return Ok(all_returned(recorded));
+/// A scope that is not there comes back whole; tables of it have nowhere to come back to.
+fn all_returned(place: &Place, recorded: &DatabaseFacts, selection: &Selection) -> Result<Comparison, SourceError> {
+    if !selection.tables.is_empty() {
+        let what = "the live scope is not there, so the selected tables have no place to come back to";
+        return Err(SourceError::restore_refused(place, what, "restore the whole recovery point"));
     }
-    consistent::begin(session, scope).await?;
-    let live = catalog::read_facts(session, scope).await?;
-    let digester = Digester::against(point).await?;
-    let (mut tables, mut summaries, mut notes) = (Vec::new(), Vec::new(), structure::differences(&recorded.tables, &live.tables));
-    let work = Work { session, scope, point };
-    for table in &live.tables {
-        let stream = table.name.to_string();
-        let old = recorded.table(&stream);
-        let (effect, summary) = match old {
-            Some(old) if same_shape(old, table) => work.compare_and_digest(old, table, &digester).await?,
-            _ => {
-                let alone = std::slice::from_ref(table);
-                let summary = readers::read_alone(session, alone, Placement::live(scope), &digester).await?.remove(0);
-                let effect = match old {
-                    Some(old) => work.compare_shapes(old, table).await?,
-                    None => effect(&stream, 0, 0, summary.rows, 0),
-                };
-                (effect, summary)
-            }
-        };
-        tables.push(effect);
-        summaries.push(summary);
-    }
-    for table in &recorded.tables {
-        if !live.tables.iter().any(|other| other.name == table.name) {
-            tables.push(effect(&table.name.to_string(), table.rows, 0, 0, 0));
-        }
-    }
-    if !scope.is_pool() {
-        work.add_left_out(&live, &mut tables, &mut notes).await?;
-    }
-    tables.sort_by(|a, b| a.table.cmp(&b.table));
-    session.batch("ending the consistent view", "COMMIT").await?;
-    Ok(Comparison { tables, live_digest: digest::identity(&summaries), notes })
-}
-
-fn all_returned(recorded: &DatabaseFacts) -> Comparison {
     let tables = recorded.tables.iter().map(|table| effect(&table.name.to_string(), table.rows, 0, 0, 0)).collect();
-    Comparison { tables, live_digest: LiveDigest::ABSENT.to_owned(), notes: vec!["the live scope is not there".to_owned()] }
+    let notes = vec!["the live scope is not there".to_owned()];
+    Ok(Comparison { tables, live_digest: LiveDigest::ABSENT.to_owned(), notes })
 }
 
-fn effect(table: &str, returned: u64, overwritten: u64, destroyed: u64, unchanged: u64) -> TableEffect {
+pub(super) fn effect(table: &str, returned: u64, overwritten: u64, destroyed: u64, unchanged: u64) -> TableEffect {
     TableEffect { table: table.to_owned(), returned, overwritten, destroyed, unchanged }
 }
 
@@ -108,9 +83,91 @@ struct Work<'a> {
     session: &'a Session,
     scope: &'a Scope,
     point: &'a PointReader,
+    /// The facts of the tables that are restored.
+    recorded: &'a DatabaseFacts,
+    selection: &'a Selection,
 }
 
 impl Work<'_> {
+    async fn compare(&self, all: &DatabaseFacts) -> Result<Comparison, SourceError> {
+        if !catalog::is_there(self.session, self.scope).await? {
+            return all_returned(self.session.place(), self.recorded, self.selection);
+        }
+        consistent::begin(self.session, self.scope).await?;
+        let live = catalog::read_facts(self.session, self.scope).await?;
+        let mut compared = if chosen::is_difference(self.scope, self.selection) {
+            self.compare_chosen(all, &live).await?
+        } else {
+            self.compare_whole(&live).await?
+        };
+        compared.tables.sort_by(|a, b| a.table.cmp(&b.table));
+        self.session.batch("ending the consistent view", "COMMIT").await?;
+        Ok(compared)
+    }
+
+    /// Tables take the place of tables: what is not in the recovery point goes.
+    async fn compare_whole(&self, live: &DatabaseFacts) -> Result<Comparison, SourceError> {
+        let (session, scope) = (self.session, self.scope);
+        let digester = Digester::against(self.point).await?;
+        let (mut tables, mut summaries) = (Vec::new(), Vec::new());
+        let mut notes = structure::what_changes(self.recorded, live);
+        for table in &live.tables {
+            let stream = table.name.to_string();
+            let old = self.recorded.table(&stream);
+            let (effect, summary) = match old {
+                Some(old) if same_shape(old, table) => self.compare_and_digest(old, table, &digester).await?,
+                _ => {
+                    let alone = std::slice::from_ref(table);
+                    let summary = readers::read_alone(session, alone, Placement::live(scope), &digester).await?.remove(0);
+                    let effect = match old {
+                        Some(old) => self.compare_shapes(old, table).await?,
+                        None => effect(&stream, 0, 0, summary.rows, 0),
+                    };
+                    (effect, summary)
+                }
+            };
+            tables.push(effect);
+            summaries.push(summary);
+        }
+        for table in &self.recorded.tables {
+            if !live.tables.iter().any(|other| other.name == table.name) {
+                tables.push(effect(&table.name.to_string(), table.rows, 0, 0, 0));
+            }
+        }
+        self.add_left_out(live, &mut tables, &mut notes).await?;
+        Ok(Comparison { tables, live_digest: digest::identity(&summaries), notes })
+    }
+
+    /// Rows go into live tables: only theirs are looked at, and whatever else there is stays.
+    async fn compare_chosen(&self, all: &DatabaseFacts, live: &DatabaseFacts) -> Result<Comparison, SourceError> {
+        let fits = chosen::fits(self.session, self.scope, self.recorded, &live.tables, self.selection).await?;
+        let digester = Digester::against(self.point).await?;
+        let (mut tables, mut summaries, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+        for fit in &fits {
+            let (effect, summary) = if fit.is_same() {
+                self.compare_and_digest(&fit.recorded, &fit.live, &digester).await?
+            } else {
+                let alone = std::slice::from_ref(&fit.live);
+                let at = Placement::live(self.scope);
+                let summary = readers::read_alone(self.session, alone, at, &digester).await?.remove(0);
+                (self.compare_fit(fit).await?, summary)
+            };
+            chosen::refuse_needing(self.session.place(), fit, effect.returned)?;
+            tables.push(effect);
+            summaries.push(summary);
+            notes.extend(fit.notes());
+        }
+        let is_chosen = |table: &&TableFacts| self.recorded.tables.iter().any(|other| other.name == table.name);
+        let is_recorded = |table: &&TableFacts| all.tables.iter().any(|other| other.name == table.name);
+        let left = chosen::named(all.tables.iter().filter(|table| !is_chosen(table)).map(|table| &table.name));
+        if !left.is_empty() {
+            notes.insert(0, format!("only the selected tables are restored; these stay as they are: {left}"));
+        }
+        let new = live.tables.iter().filter(|table| !is_recorded(table));
+        notes.extend(new.map(|table| format!("table {} is new since the recovery point and stays as it is", table.name)));
+        Ok(Comparison { tables, live_digest: digest::identity(&summaries), notes })
+    }
+
     /// The usual case: one read serves both the counts and the digest.
     async fn compare_and_digest(
         &self,
@@ -132,33 +189,40 @@ impl Work<'_> {
 
     /// A table whose columns changed: its live rows are read as the recorded columns, the missing ones as null.
     async fn compare_shapes(&self, old: &TableFacts, live: &TableFacts) -> Result<TableEffect, SourceError> {
-        let mut rows = self.recorded_rows(old).await?;
         let has = |name: &super::ident::Ident| live.stored_columns().any(|column| column.name == *name);
         let columns =
             list(old.stored_columns().map(|column| if has(&column.name) { column.name.to_string() } else { "NULL".to_owned() }));
-        let mut lines = Lines::of_columns(self.session, live, Placement::live(self.scope), &columns).await?;
-        while let Some(batch) = lines.next().await? {
-            rows.meet_all(&batch);
-        }
-        Ok(rows.into_effect(&old.name.to_string()))
+        self.meet(self.recorded_rows(old).await?, live, &columns).await
     }
 
-    async fn recorded_rows(&self, table: &TableFacts) -> Result<Rows, SourceError> {
+    /// A table whose live rows are read as the recorded columns that go into it.
+    async fn compare_fit(&self, fit: &Fit) -> Result<TableEffect, SourceError> {
+        let rows = RecordedRows::of(self.point, fit)?;
+        let tally = self.tally(&fit.recorded, Tally::new(&fit.header()), rows).await?;
+        self.meet(tally, &fit.live, &fit.expressions()).await
+    }
+
+    async fn meet(&self, mut tally: Tally, live: &TableFacts, columns: &str) -> Result<TableEffect, SourceError> {
+        let mut lines = Lines::of_columns(self.session, live, Placement::live(self.scope), columns).await?;
+        while let Some(batch) = lines.next().await? {
+            tally.meet_all(&batch);
+        }
+        Ok(tally.into_effect(&live.name.to_string()))
+    }
+
+    async fn recorded_rows(&self, table: &TableFacts) -> Result<Tally, SourceError> {
+        let rows = RecordedRows::whole(self.point, &table.name.to_string())?;
+        self.tally(table, Tally::new(&copy_out::header(table)), rows).await
+    }
+
+    async fn tally(&self, table: &TableFacts, mut tally: Tally, mut rows: RecordedRows) -> Result<Tally, SourceError> {
         if table.rows > PREVIEW_ROWS_MAX {
             return Err(too_large(self.session.place(), table));
         }
-        let mut rows = Rows::new(&copy_out::header(table));
-        let mut reader = self.point.stream(&table.name.to_string())?.all();
-        let mut rest = Vec::new();
-        while let Some(piece) = reader.next().await? {
-            // A long row may continue in the next chunk.
-            rest.extend_from_slice(&piece);
-            if let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') {
-                rows.record_all(&rest[..=end]);
-                rest.drain(..=end);
-            }
+        while let Some(lines) = rows.next().await? {
+            tally.record_all(&lines);
         }
-        Ok(rows)
+        Ok(tally)
     }
 
     /// A table that the recovery point leaves out comes back empty when its database or schema is replaced as a whole.
@@ -184,119 +248,7 @@ impl Work<'_> {
     }
 }
 
-fn too_large(place: &Place, table: &TableFacts) -> SourceError {
+pub(super) fn too_large(place: &Place, table: &TableFacts) -> SourceError {
     let what = format!("{} has {} rows, more than the {PREVIEW_ROWS_MAX} a preview can compare", table.name, table.rows);
     SourceError::refused(place, what, "restore this tenant side by side instead")
-}
-
-type Hash = [u8; 16];
-
-fn hash(bytes: &[u8]) -> Hash {
-    let mut hash = Hash::default();
-    blake3::Hasher::new().update(bytes).finalize_xof().fill(&mut hash);
-    hash
-}
-
-/// The recorded rows of a table, and how the live ones met them.
-struct Rows {
-    key_columns: Vec<usize>,
-    /// By key: the row. For tables without one, by row: how many.
-    keyed: HashMap<Hash, Hash>,
-    counted: HashMap<Hash, u64>,
-    overwritten: u64,
-    destroyed: u64,
-    unchanged: u64,
-}
-
-impl Rows {
-    fn new(header: &vault::StreamHeader) -> Self {
-        Self {
-            key_columns: header.key_columns.clone(),
-            keyed: HashMap::new(),
-            counted: HashMap::new(),
-            overwritten: 0,
-            destroyed: 0,
-            unchanged: 0,
-        }
-    }
-
-    /// The hash of a line's key fields. A tab never stands inside a field of `COPY` text.
-    fn key(&self, line: &[u8]) -> Hash {
-        let fields: Vec<_> = line.split(|byte| *byte == b'\t').collect();
-        let key: Vec<_> = self.key_columns.iter().map(|index| fields.get(*index).copied().unwrap_or_default()).collect();
-        hash(&key.join(&b'\t'))
-    }
-
-    fn record_all(&mut self, lines: &[u8]) {
-        for line in whole_lines(lines) {
-            if self.key_columns.is_empty() {
-                *self.counted.entry(hash(line)).or_default() += 1;
-            } else {
-                self.keyed.insert(self.key(line), hash(line));
-            }
-        }
-    }
-
-    fn meet_all(&mut self, lines: &[u8]) {
-        for line in whole_lines(lines) {
-            if self.key_columns.is_empty() {
-                match self.counted.get_mut(&hash(line)) {
-                    Some(count) if *count > 0 => {
-                        *count -= 1;
-                        self.unchanged += 1;
-                    }
-                    _ => self.destroyed += 1,
-                }
-            } else {
-                match self.keyed.remove(&self.key(line)) {
-                    Some(recorded) if recorded == hash(line) => self.unchanged += 1,
-                    Some(_) => self.overwritten += 1,
-                    None => self.destroyed += 1,
-                }
-            }
-        }
-    }
-
-    fn into_effect(self, table: &str) -> TableEffect {
-        let returned = self.keyed.len() as u64 + self.counted.values().sum::<u64>();
-        effect(table, returned, self.overwritten, self.destroyed, self.unchanged)
-    }
-}
-
-fn whole_lines(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
-    lines.strip_suffix(b"\n").unwrap_or(lines).split(|byte| *byte == b'\n')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(key_columns: &[usize], recorded: &str, live: &str, expected: [u64; 4]) {
-        let header = vault::StreamHeader {
-            name: "t".into(),
-            digest_name: "t".into(),
-            columns: Vec::new(),
-            key_columns: key_columns.to_vec(),
-        };
-        let mut rows = Rows::new(&header);
-        rows.record_all(recorded.as_bytes());
-        rows.meet_all(live.as_bytes());
-        let found = rows.into_effect("t");
-        assert_eq!(
-            [found.returned, found.overwritten, found.destroyed, found.unchanged],
-            expected,
-            "{recorded:?} against {live:?}"
-        );
-    }
-
-    #[test]
-    fn rows_with_a_key_are_told_apart_by_it() {
-        check(&[0], "1\ta\n2\tb\n3\tc\n", "2\tb\n3\tx\n4\td\n", [1, 1, 1, 1]);
-        check(&[1, 0], "1\ta\tx\n", "1\ta\ty\n", [0, 1, 0, 0]);
-    }
-
-    #[test]
-    fn rows_without_a_key_are_counted_as_a_multiset() {
-        check(&[], "a\na\nb\n", "a\nb\nb\n", [1, 0, 1, 2]);
-    }
 }

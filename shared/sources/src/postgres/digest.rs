@@ -1,6 +1,6 @@
 //! The digest of a live scope: the same read as an export, keeping nothing but hashes.
 
-use vault::{Manifest, StreamSink, StreamSummary};
+use vault::{Manifest, RowsDigest, StreamSink, StreamSummary};
 
 use super::{
     catalog, consistent, copy_out::Placement, endpoint::Endpoint, facts::DatabaseFacts, inventory, readers, scope::Scope,
@@ -83,18 +83,35 @@ pub(crate) fn differences(found: &[StreamSummary], manifest: &Manifest) -> Vec<S
         let name = &stream.header.name;
         match found.iter().find(|table| table.name == *name) {
             None => lines.push(format!("{name} is missing")),
-            Some(table) if table.rows != stream.rows => {
-                lines.push(format!("{name} has {} rows instead of {}", table.rows, stream.rows))
-            }
-            Some(table) if table.digest != stream.digest => {
-                lines.push(format!("{name} has other content in its {} rows", table.rows))
-            }
-            Some(_) => {}
+            Some(table) => lines.extend(difference(name, (table.rows, table.digest), Some((stream.rows, stream.digest)))),
         }
     }
-    let is_surplus = |table: &&StreamSummary| !manifest.streams.iter().any(|stream| stream.header.name == table.name);
-    lines.extend(found.iter().filter(is_surplus).map(|table| format!("{} is not in the recovery point", table.name)));
+    lines.extend(surplus(found, manifest));
     lines
+}
+
+/// How the digested tables differ from the manifest's streams of the same names, whatever other streams there are.
+pub(crate) fn differences_of(found: &[StreamSummary], manifest: &Manifest) -> Vec<String> {
+    let line = |table: &StreamSummary| {
+        let stream = manifest.stream(&table.name)?;
+        difference(&table.name, (table.rows, table.digest), Some((stream.rows, stream.digest)))
+    };
+    found.iter().filter_map(line).chain(surplus(found, manifest)).collect()
+}
+
+fn surplus(found: &[StreamSummary], manifest: &Manifest) -> impl Iterator<Item = String> {
+    let is_surplus = |table: &&StreamSummary| !manifest.streams.iter().any(|stream| stream.header.name == table.name);
+    found.iter().filter(is_surplus).map(|table| format!("{} is not in the recovery point", table.name))
+}
+
+/// How one table's rows and digest differ from the recorded ones.
+pub(crate) fn difference(name: &str, found: (u64, RowsDigest), recorded: Option<(u64, RowsDigest)>) -> Option<String> {
+    match recorded {
+        None => Some(format!("{name} is not in the recovery point")),
+        Some((rows, _)) if found.0 != rows => Some(format!("{name} has {} rows instead of {rows}", found.0)),
+        Some((_, digest)) if found.1 != digest => Some(format!("{name} has other content in its {} rows", found.0)),
+        Some(_) => None,
+    }
 }
 
 pub(crate) fn identity(tables: &[StreamSummary]) -> String {

@@ -87,6 +87,32 @@ pub(crate) async fn equalities_of_reference(session: &Session, key: &ForeignKeyF
     ])
 }
 
+/// The columns of a table's unique indexes other than the primary key's, each with the operator that the index compares it by.
+///
+/// Indexes that compute values are not among them, nor those of constraints that can wait for the end of a transaction.
+pub(crate) async fn unique_indexes(session: &Session, name: &QualifiedName) -> Result<Vec<Vec<(Ident, String)>>, SourceError> {
+    #[derive(Deserialize)]
+    struct Column {
+        index: String,
+        column: Ident,
+        equals: String,
+    }
+    let sql = format!(
+        "SELECT i.indexrelid::text AS index, a.attname AS column, format('OPERATOR(%I.%s)', n.nspname, p.oprname) AS equals
+         FROM pg_index i CROSS JOIN unnest(i.indkey::int2[], i.indclass::oid[]) WITH ORDINALITY AS k(attnum, opclass, place)
+         JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+         JOIN pg_opclass c ON c.oid = k.opclass JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amopstrategy = 3
+             AND o.amoplefttype = c.opcintype AND o.amoprighttype = c.opcintype
+         JOIN pg_operator p ON p.oid = o.amopopr JOIN pg_namespace n ON n.oid = p.oprnamespace
+         WHERE i.indrelid = {}::regclass AND i.indisunique AND NOT i.indisprimary AND i.indimmediate AND i.indisvalid AND i.indexprs IS NULL
+             AND k.place <= i.indnkeyatts ORDER BY i.indexrelid, k.place",
+        literal(&name.to_string())
+    );
+    let columns: Vec<Column> = session.select(format!("looking for unique indexes of {name}"), &sql).await?;
+    let by_index = columns.chunk_by(|one, other| one.index == other.index);
+    Ok(by_index.map(|columns| columns.iter().map(|each| (each.column.clone(), each.equals.clone())).collect()).collect())
+}
+
 /// One operator for each column: with one too few, rows would be equal that are not.
 async fn equalities(session: &Session, doing: impl Display, operators: &str, columns: usize) -> Result<Vec<String>, SourceError> {
     #[derive(Deserialize)]

@@ -54,11 +54,12 @@ impl Scope {
         self.tenant_column.is_some()
     }
 
-    /// A condition on a schema's name: whether the schema is in the scope.
+    /// A condition on a schema's name: whether the schema is in the scope. What restores made beside the live tables is not: it would be
+    /// backed up with them, and restored over them.
     pub(crate) fn schema_condition(&self, column: &str) -> String {
         match &self.schema {
             Some(schema) => format!("{column} = {}", literal(schema.as_str())),
-            None => format!("({column} !~ '^pg_' AND {column} <> 'information_schema')"),
+            None => format!("({column} !~ '^(pg_|hf_(stage|undo|side)_[0-9a-f]{{16}}$)' AND {column} <> 'information_schema')"),
         }
     }
 

@@ -140,6 +140,10 @@ impl Tools {
         arguments.extend(snapshot.map(|id| format!("--snapshot={id}")));
         // In double quotes the pattern is the name itself.
         arguments.extend(schema.map(|schema| format!("--schema={schema}")));
+        if schema.is_none() {
+            // What restores made beside the live tables, see `Scope::schema_condition`.
+            arguments.push("--exclude-schema=hf_(stage|undo|side)_[0-9a-f]{16}".to_owned());
+        }
         self.run("pg_dump", &arguments, endpoint, &[], phase, "dumping definitions").await
     }
 

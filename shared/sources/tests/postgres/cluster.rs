@@ -269,6 +269,6 @@ impl Cluster {
     /// Roles, databases and schemas of restores that are still there, undo copies apart.
     pub(crate) async fn leftovers(&self, database: &str, id: &sources::postgres::restore::RestoreId) -> Vec<String> {
         let found = sources::postgres::restore::leftovers(&self.master().with_database(database)).await.unwrap();
-        found.into_iter().filter(|left| !left.undo && left.name.ends_with(&id.to_string())).map(|left| left.name).collect()
+        found.into_iter().filter(|left| !left.kept && left.name.ends_with(&id.to_string())).map(|left| left.name).collect()
     }
 }

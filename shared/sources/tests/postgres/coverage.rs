@@ -390,10 +390,13 @@ impl Platform {
             &app,
             "CREATE FOREIGN DATA WRAPPER dummy; CREATE SERVER far FOREIGN DATA WRAPPER dummy; CREATE SCHEMA elsewhere;
             CREATE FOREIGN TABLE elsewhere.orders (id int) SERVER far; CREATE SCHEMA \"empty\";
-            CREATE SCHEMA hf_undo_0123456789abcdef; CREATE TABLE hf_undo_0123456789abcdef.orders (id int)",
+            CREATE SCHEMA hf_undo_0123456789abcdef; CREATE TABLE hf_undo_0123456789abcdef.orders (id int);
+            CREATE SCHEMA hf_side_0123456789abcdef; CREATE TABLE hf_side_0123456789abcdef.orders (id int)",
         );
-        let undo = format!("hf_undo_{:016x}", self.seeded.next());
-        self.database(&undo);
+        for prefix in ["hf_undo", "hf_side"] {
+            let kept = format!("{prefix}_{:016x}", self.seeded.next());
+            self.database(&kept);
+        }
     }
 
     async fn scan(&self) -> Report {

@@ -121,5 +121,10 @@ GRANT USAGE ON SCHEMA app TO app_user; GRANT ALL ON ALL TABLES IN SCHEMA app TO 
 /// Makes a database of pooled tables.
 pub(crate) fn pool(cluster: &Cluster, name: &str) {
     database(cluster, name);
+    pooled(cluster, name);
+}
+
+/// Makes the pooled tables in a database that is there.
+pub(crate) fn pooled(cluster: &Cluster, name: &str) {
     cluster.sql(name, POOL);
 }

@@ -1,6 +1,9 @@
 //! The four layouts a tenant may have, how each is destroyed, and what its tables say to somebody who shares none of our code.
 
-use domain::{request::TableEffect, tenant::Layout};
+use domain::{
+    request::{Selection, TableEffect},
+    tenant::Layout,
+};
 use sources::postgres::{compare, digest, restore::prove};
 use vault::{Digester, PointReader};
 
@@ -67,7 +70,7 @@ pub(crate) fn assert_same_text(layout: &str, before: &[String], after: &[String]
 pub(crate) async fn assert_unchanged(layout: &str, world: &World, point: &PointReader) {
     let live = digest(&world.account, &world.scope, &Digester::new(point.tenant_secret())).await.unwrap().unwrap();
     assert_eq!(live.differences(point.manifest()), Vec::<String>::new(), "{layout}");
-    let preview = compare(&world.account, &world.scope, point).await.unwrap();
+    let preview = compare(&world.account, &world.scope, point, &Selection::default()).await.unwrap();
     // What the recovery point leaves out comes back empty, and the preview says so.
     let is_kept = |table: &&TableEffect| point.manifest().stream(&table.table).is_some();
     let changed = |table: &&TableEffect| is_kept(table) && table.returned + table.overwritten + table.destroyed > 0;
@@ -97,7 +100,7 @@ pub(crate) async fn round_trip(layout: &str, world: &World, in_pool: &str) -> Po
     let outcome = world.restore(&point).await.unwrap();
     assert!(outcome.changed, "{layout}: there was nothing to restore");
     assert_same_text(layout, &before, &text(world.cluster, database));
-    prove(&world.account, &world.scope, &point).await.unwrap();
+    prove(&world.account, &world.scope, &point, &Selection::default()).await.unwrap();
     assert_unchanged(layout, world, &point).await;
     assert!(!world.restore(&point).await.unwrap().changed, "{layout}: a second restore changes nothing");
     assert_eq!(world.cluster.leftovers(database, &world.id).await, Vec::<String>::new(), "{layout}");

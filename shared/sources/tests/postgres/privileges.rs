@@ -1,6 +1,6 @@
 //! Privileges come back as they were, whoever gave them.
 
-use domain::tenant::Layout;
+use domain::{request::Selection, tenant::Layout};
 use sources::postgres::restore::prove;
 
 use crate::{fixture, world::World};
@@ -73,7 +73,7 @@ async fn privileges_come_back_whoever_gave_them_and_whoever_gave_them_up() {
             .collect();
         assert!(before == after, "{tenant}: {differing:#?}");
         assert_eq!(world.cluster.sql("postgres", &acl), of_database);
-        assert!(prove(&world.cluster.master(), &world.scope, &point).await.unwrap().notes.is_empty());
+        assert!(prove(&world.cluster.master(), &world.scope, &point, &Selection::default()).await.unwrap().notes.is_empty());
     }
 }
 

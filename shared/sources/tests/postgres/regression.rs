@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use domain::{ErrorCode, ErrorReport, tenant::Layout};
+use domain::{ErrorCode, ErrorReport, request::Selection, tenant::Layout};
 use sources::postgres::restore::prove;
 
 use crate::{
@@ -196,7 +196,7 @@ async fn the_regression_database_comes_back_with_no_difference() {
         .filter(|entry| NAMED.iter().all(|named| named.is_dumps_own || !named.is_it(entry)))
         .collect();
     assert!(unalike.is_empty(), "not as pg_restore makes it:\n{}", unalike.join("\n"));
-    let proof = prove(&cluster.master(), &world.scope, &point).await.unwrap();
+    let proof = prove(&cluster.master(), &world.scope, &point, &Selection::default()).await.unwrap();
     assert_eq!(proof.notes, Vec::<String>::new());
     assert!(!world.restore(&point).await.unwrap().changed);
 }

@@ -1,6 +1,6 @@
 //! Restores of tenants that have a database or a schema to themselves.
 
-use domain::{Coded, ErrorCode, tenant::Layout};
+use domain::{Coded, ErrorCode, request::Selection, tenant::Layout};
 use sources::postgres::{
     LiveDigest, compare,
     restore::{Job, RestoreId, cleanup, drill, prove, run},
@@ -42,7 +42,7 @@ async fn a_dropped_database_comes_back_whole() {
     assert_eq!(world.cluster.sql("postgres", properties), properties_before);
     let filled = "SELECT doubled > 0 FROM app.a_totals_of_totals; SELECT relispopulated FROM pg_class WHERE oid = 'app.never_filled'::regclass";
     assert_eq!(world.cluster.sql("tenant_dropped", filled), "t\nf");
-    let proof = prove(&world.cluster.master(), &world.scope, &point).await.unwrap();
+    let proof = prove(&world.cluster.master(), &world.scope, &point, &Selection::default()).await.unwrap();
     assert_eq!((proof.rows, proof.notes.as_slice()), (outcome.rows, [].as_slice()));
 
     let again = world.restore(&point).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_schema_comes_back_beside_neighbours_that_stay_untouched() {
     let outcome = world.restore(&point).await.unwrap();
     assert!(outcome.undo_copy.is_some());
     assert_same(&before, &world.cluster.dump("shared", schema));
-    assert!(prove(&world.cluster.master(), &world.scope, &point).await.unwrap().notes.is_empty());
+    assert!(prove(&world.cluster.master(), &world.scope, &point, &Selection::default()).await.unwrap().notes.is_empty());
     assert!(!world.restore(&point).await.unwrap().changed);
 
     world.cluster.sql("shared", "DROP SCHEMA \"tenant \"\"one\"\"\" CASCADE");
@@ -174,7 +174,7 @@ async fn live_data_other_than_the_approved_is_left_alone() {
     let (master, tools) = (world.cluster.master(), world.cluster.tools());
     world.cluster.sql("tenant_drift", "SET session_replication_role = replica; DELETE FROM app.customers WHERE email < 'user2'; UPDATE app.orders SET total = 0 WHERE id = 1;
         INSERT INTO app.parent VALUES (9); ALTER TABLE app.big ADD COLUMN extra int; INSERT INTO app.audit VALUES ('2024-01-01', 'same')");
-    let preview = compare(&master, &world.scope, &point).await.unwrap();
+    let preview = compare(&master, &world.scope, &point, &Selection::default()).await.unwrap();
     let count = |table: &str| {
         let effect = preview.tables.iter().find(|effect| effect.table == table).unwrap();
         [effect.returned, effect.overwritten, effect.destroyed, effect.unchanged]
@@ -195,7 +195,7 @@ async fn live_data_other_than_the_approved_is_left_alone() {
     assert!(run(&approved()).await.unwrap().changed);
 
     world.cluster.sql("postgres", "DROP DATABASE tenant_drift");
-    let preview = compare(&master, &world.scope, &point).await.unwrap();
+    let preview = compare(&master, &world.scope, &point, &Selection::default()).await.unwrap();
     assert_eq!(preview.live_digest, LiveDigest::ABSENT);
 }
 

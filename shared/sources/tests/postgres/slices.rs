@@ -1,6 +1,6 @@
 //! Slices: they part a table exactly, in key order, whatever its key is.
 
-use domain::tenant::Layout;
+use domain::{request::Selection, tenant::Layout};
 use sources::postgres::{digest, restore::prove};
 
 use crate::{fixture, recorder::Recorder, world::World};
@@ -104,6 +104,6 @@ async fn slices_part_a_table_of_any_key_exactly_and_come_back() {
     world.cluster.sql("postgres", "DROP DATABASE sliced");
     assert!(world.restore(&point).await.unwrap().changed);
     assert!(before == world.cluster.dump("sliced", None));
-    prove(&world.cluster.master(), &world.scope, &point).await.unwrap();
+    prove(&world.cluster.master(), &world.scope, &point, &Selection::default()).await.unwrap();
     world.cluster.sql("postgres", "DROP DATABASE sliced");
 }

@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-use domain::{RecoveryPointId, RunId, tenant::Layout};
+use domain::{RecoveryPointId, RunId, request::Selection, tenant::Layout};
 use sources::postgres::restore::prove;
 use vault::{PointReader, Written};
 
@@ -103,7 +103,7 @@ async fn many_turns_over_tables_of_any_key_make_the_export_that_one_would_and_it
     cluster.sql("postgres", "DROP DATABASE turns");
     assert!(world.restore(&point).await.unwrap().changed);
     assert!(before == cluster.dump("turns", None));
-    prove(&cluster.master(), &world.scope, &point).await.unwrap();
+    prove(&cluster.master(), &world.scope, &point, &Selection::default()).await.unwrap();
     cluster.sql("postgres", "DROP DATABASE turns");
 }
 
@@ -199,7 +199,7 @@ async fn a_write_between_two_turns_makes_the_next_begin_anew_and_be_right() {
         let (point, written) = whole(&world, id, Some(third)).await;
         assert!(written.chunks_reused > 0, "what the third run read still counts");
         let point = world.open(&point).await;
-        prove(&cluster.master(), &world.scope, &point).await.unwrap();
+        prove(&cluster.master(), &world.scope, &point, &Selection::default()).await.unwrap();
         assert_equal(&point, &world.open(&world.export().await).await, write).await;
     }
     cluster.sql("postgres", "DROP DATABASE written");

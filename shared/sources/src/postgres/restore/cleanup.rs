@@ -7,7 +7,7 @@ use super::{
     super::{endpoint::Endpoint, session::Session},
     Job,
     lock::RestoreLock,
-    names::{self, ROLE, SCRATCH, STAGE, UNDO},
+    names::{self, ROLE, SCRATCH, SIDE, STAGE, UNDO},
 };
 use crate::error::{Phase, SourceError};
 
@@ -18,11 +18,11 @@ pub struct Leftover {
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// Whether it is an undo copy, which is meant to stay for a while.
-    pub undo: bool,
+    /// Whether it is meant to stay until a person drops it: an undo copy, or what was restored beside the live data.
+    pub kept: bool,
 }
 
-/// Removes staging copy, scratch database and role of a restore. The undo copy stays.
+/// Removes staging copy, scratch database and role of a restore. The undo copy stays, and what was put beside the live data.
 ///
 /// # Errors
 /// If something cannot be removed; the message says what. [`SourceError::RestoreAtWork`] if a restore of this target has not ended:
@@ -47,7 +47,7 @@ pub(super) async fn clear(job: &Job<'_>) -> Result<(), SourceError> {
     for database in [stage, scratch] {
         maintenance.batch("removing the staging database", &format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await?;
     }
-    let shares_database = matches!(job.scope.layout, Layout::Schema { .. } | Layout::Pool { .. });
+    let shares_database = matches!(job.scope.layout, Layout::Schema { .. } | Layout::Pool { .. }) || job.is_difference();
     if shares_database && let Some(live) = Session::open_if_there(&job.live(), Phase::Restoring).await? {
         live.batch("removing the staging schema", &format!("DROP SCHEMA IF EXISTS {stage} CASCADE")).await?;
         if has_role {
@@ -64,9 +64,10 @@ pub(super) async fn clear(job: &Job<'_>) -> Result<(), SourceError> {
 /// If the server cannot be asked.
 pub async fn leftovers(endpoint: &Endpoint) -> Result<Vec<Leftover>, SourceError> {
     let session = Session::open(endpoint, Phase::Reading).await?;
-    let prefixes: Vec<_> = [STAGE, SCRATCH, UNDO, ROLE].iter().map(|prefix| format!("starts_with(name, '{prefix}')")).collect();
+    let prefixes: Vec<_> =
+        [STAGE, SCRATCH, UNDO, SIDE, ROLE].iter().map(|prefix| format!("starts_with(name, '{prefix}')")).collect();
     let sql = format!(
-        "SELECT kind, name, starts_with(name, '{UNDO}') AS undo FROM (
+        "SELECT kind, name, starts_with(name, '{UNDO}') OR starts_with(name, '{SIDE}') AS kept FROM (
             SELECT 'database' AS kind, datname::text AS name FROM pg_database UNION ALL SELECT 'schema', nspname FROM pg_namespace
             UNION ALL SELECT 'role', rolname FROM pg_roles) AS made WHERE {} ORDER BY 1, 2",
         prefixes.join(" OR ")

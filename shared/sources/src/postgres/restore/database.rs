@@ -6,14 +6,12 @@ use tracing::{Instrument, info_span};
 use super::{
     super::{
         endpoint::Endpoint,
-        ident::{Ident, literal},
+        ident::{Ident, list, literal},
         session::Session,
         toc::MadeBeforehand,
         tools::Section,
     },
-    CutOver, Job, Staged,
-    job::HeldBack,
-    load, loaders,
+    CutOver, Job, Staged, load, loaders,
     lock::RestoreLock,
     names, owners, role,
 };
@@ -27,7 +25,7 @@ pub(super) async fn stage(job: &Job<'_>) -> Result<Staged, SourceError> {
     load::make_database(job, &maintenance, &job.names.stage).await?;
     let endpoint = job.endpoint.with_database(job.names.stage.as_str());
     let made = MadeBeforehand { schema: None, extensions: make_extensions(job, &endpoint).await? };
-    let mut staged = Staged { endpoint: endpoint.with_login(user, password), schema: None, held_back: HeldBack::default() };
+    let mut staged = Staged::of_tables(endpoint.with_login(user, password), None);
     load::definitions(job, &staged, Section::PreData, &made).await?;
     let session = staged.session().await?;
     loaders::rows(job, &staged, &session).instrument(info_span!("rows")).await?;
@@ -85,38 +83,47 @@ pub(super) async fn cut_over(job: &Job<'_>, lock: &RestoreLock, staged: &Staged,
     staging.batch("handing over the staging database", "COMMIT").await?;
     staging.close().await;
 
+    swap(job, lock, Some(&job.names.stage), is_live).await?;
+    Ok(CutOver { undo_copy: is_live.then(|| job.names.undo.as_str().to_owned()), notes })
+}
+
+/// Moves the live database aside, if it is there, and gives its name to another, if there is one: both or neither.
+pub(super) async fn swap(job: &Job<'_>, lock: &RestoreLock, coming: Option<&Ident>, is_live: bool) -> Result<(), SourceError> {
     let (live, undo) = (&job.scope.database, &job.names.undo);
-    let away = if is_live { format!("ALTER DATABASE {live} RENAME TO {undo}; ") } else { String::new() };
-    let swap = format!("BEGIN; {away}ALTER DATABASE {} RENAME TO {live}; COMMIT", job.names.stage);
+    let away = is_live.then(|| format!("ALTER DATABASE {live} RENAME TO {undo}"));
+    let here = coming.map(|coming| format!("ALTER DATABASE {coming} RENAME TO {live}"));
+    let renames: Vec<_> = away.into_iter().chain(here).collect();
+    let swap = format!("BEGIN; {}; COMMIT", renames.join("; "));
     // The swap is made on the session that holds the lock: without the lock there is no swap.
     let (renaming, clearing) = (lock.session(), Session::open(&job.maintenance(), Phase::Restoring).await?);
     // The rename holds off new connections and waits a few seconds for old ones to go; ending them meanwhile makes it certain, and
     // a crash at any point leaves either both databases as they were or both renamed.
     let swapped = tokio::select! {
         swapped = renaming.batch("swapping the databases", &swap) => swapped,
-        error = end_sessions(&clearing, [live, &job.names.stage]) => Err(error),
+        error = end_sessions(&clearing, std::iter::once(live).chain(coming)) => Err(error),
     };
-    let done = CutOver { undo_copy: is_live.then(|| undo.as_str().to_owned()), notes };
     match swapped {
-        Ok(()) => Ok(done),
+        Ok(()) => Ok(()),
         // The reply may be lost though the commit was not.
         Err(error) => {
             // Ends whatever is left of the transaction, so that the answer to the next question stays true.
             let _ = renaming.batch("giving up the swap", "ROLLBACK").await;
             let session = Session::open(&job.maintenance(), Phase::Restoring).await?;
-            let is_done = !names::has_database(&session, &job.names.stage).await?;
-            if is_done { Ok(done) } else { Err(error) }
+            // Both names changed or none, so one that is gone tells of both.
+            let is_done = !names::has_database(&session, coming.unwrap_or(live)).await?;
+            if is_done { Ok(()) } else { Err(error) }
         }
     }
 }
 
 /// Ends every session in these databases, again and again, until dropped; returns only with an error. A superuser's session cannot
-/// be ended; the rename then fails and says so.
-async fn end_sessions(session: &Session, databases: [&Ident; 2]) -> SourceError {
-    let names = databases.map(|name| literal(name.as_str())).join(", ");
+/// be ended; the rename then fails and says so. A worker of the server's own has no role, may not be ended by anybody else, and is
+/// told to go by the rename itself.
+async fn end_sessions<'a>(session: &Session, databases: impl Iterator<Item = &'a Ident>) -> SourceError {
+    let names = list(databases.map(|name| literal(name.as_str())));
     let sql = format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ({names}) AND pid <> pg_backend_pid()
-             AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = usesysid AND r.rolsuper);
+             AND EXISTS (SELECT FROM pg_roles r WHERE r.oid = usesysid AND NOT r.rolsuper);
          SELECT pg_sleep(0.1)"
     );
     loop {

@@ -1,13 +1,16 @@
 //! What one restore is about, and where.
 
 use bytes::Bytes;
-use vault::{Digester, PointReader};
+use domain::{assertion::Assertion, request::Selection};
+use vault::{Digester, PointReader, StreamSummary};
 
 use super::{
     super::{
+        chosen,
         digest::{self, LiveDigest},
         endpoint::Endpoint,
         facts::DatabaseFacts,
+        fit::Fit,
         ident::Ident,
         scope::Scope,
         session::Session,
@@ -21,6 +24,7 @@ use crate::error::{Phase, Place, SourceError};
 const MAINTENANCE_DATABASE: &str = "postgres";
 
 /// One restore: which recovery point, into which scope, on which server.
+#[derive(Clone)]
 pub struct Job<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) tools: &'a Tools,
@@ -29,6 +33,18 @@ pub struct Job<'a> {
     pub(super) facts: DatabaseFacts,
     pub(super) names: Names,
     pub(super) approved_live: Option<String>,
+    pub(super) selection: Selection,
+    pub(super) goal: Goal,
+    pub(super) assertions: Vec<Assertion>,
+}
+
+/// What the live rows must be in the end.
+#[derive(Clone)]
+pub(super) enum Goal {
+    /// The recovery point's.
+    Point,
+    /// Those of a copy that was kept, table by table.
+    Copy(Vec<StreamSummary>),
 }
 
 impl<'a> Job<'a> {
@@ -47,7 +63,18 @@ impl<'a> Job<'a> {
         point: &'a PointReader,
     ) -> Result<Self, SourceError> {
         let facts = DatabaseFacts::decode(&point.manifest().facts)?;
-        Ok(Self { endpoint, tools, scope, point, facts, names: Names::of(id)?, approved_live: None })
+        Ok(Self {
+            endpoint,
+            tools,
+            scope,
+            point,
+            facts,
+            names: Names::of(id)?,
+            approved_live: None,
+            selection: Selection::default(),
+            goal: Goal::Point,
+            assertions: Vec::new(),
+        })
     }
 
     /// Binds the restore to what was previewed: any other live data is [`SourceError::Drifted`].
@@ -55,6 +82,32 @@ impl<'a> Job<'a> {
     pub fn approved_for(mut self, live_digest: impl Into<String>) -> Self {
         self.approved_live = Some(live_digest.into());
         self
+    }
+
+    /// Limits the restore to tables, whose rows are then put into the live ones, and says what became of columns.
+    #[must_use]
+    pub fn selecting(mut self, selection: &Selection) -> Self {
+        self.selection = selection.clone();
+        self
+    }
+
+    /// Asks these of the staging copy in a restore test.
+    #[must_use]
+    pub fn asserting(mut self, assertions: Vec<Assertion>) -> Self {
+        self.assertions = assertions;
+        self
+    }
+
+    /// The same job with the facts of the selected tables alone.
+    pub(super) fn narrowed(&self) -> Result<Self, SourceError> {
+        let facts = chosen::narrow(&self.live_place(), &self.facts, &self.selection)?;
+        chosen::check(&self.live_place(), self.scope, &facts, &self.selection)?;
+        Ok(Self { facts, ..self.clone() })
+    }
+
+    /// Whether rows are put into live tables, instead of tables in the place of others.
+    pub(super) fn is_difference(&self) -> bool {
+        chosen::is_difference(self.scope, &self.selection)
     }
 
     /// The recovery point's facts.
@@ -114,6 +167,10 @@ pub(super) struct Staged {
     pub(super) schema: Option<Ident>,
     /// Definitions that are made once the rows were compared.
     pub(super) held_back: HeldBack,
+    /// How the recorded tables fit the live ones, where rows are put into these.
+    pub(super) fits: Vec<Fit>,
+    /// Whether the role puts them there itself.
+    pub(super) writes_itself: bool,
 }
 
 /// Entries of an archive, as `pg_restore` lists them.
@@ -124,6 +181,11 @@ pub(super) struct HeldBack {
 }
 
 impl Staged {
+    /// A staging copy of tables that take the place of others.
+    pub(super) fn of_tables(endpoint: Endpoint, schema: Option<Ident>) -> Self {
+        Self { endpoint, schema, held_back: HeldBack::default(), fits: Vec::new(), writes_itself: false }
+    }
+
     /// A session that loads the staging copy.
     ///
     /// It does not wait for its commits to be durable: until the cutover nobody relies on them, and a copy that a crash cut short is
@@ -141,10 +203,4 @@ pub(super) struct CutOver {
     pub(super) undo_copy: Option<String>,
     /// What could not be set as recorded, one line each.
     pub(super) notes: Vec<String>,
-}
-
-impl CutOver {
-    pub(super) fn keeping(undo_copy: Option<String>) -> Self {
-        Self { undo_copy, notes: Vec::new() }
-    }
 }

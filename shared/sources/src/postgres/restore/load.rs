@@ -62,7 +62,7 @@ pub(super) async fn archive_entries(
 
 /// Makes what is left once the rows were compared: tables begin to filter, and only then are views filled from what their owner sees.
 pub(super) async fn finish(job: &Job<'_>, staged: &Staged) -> Result<(), SourceError> {
-    if job.scope.is_pool() {
+    if job.is_difference() {
         return Ok(());
     }
     let HeldBack { archive, entries } = &staged.held_back;

@@ -11,10 +11,11 @@ use super::super::{
 };
 use crate::error::SourceError;
 
-/// Prefixes of what a restore makes. The undo copy stays; all else goes with the restore.
+/// Prefixes of what a restore makes. The undo copy stays, and so does what was put beside the live data; all else goes with the restore.
 pub(super) const STAGE: &str = "hf_stage_";
 pub(super) const SCRATCH: &str = "hf_scratch_";
 pub(super) const UNDO: &str = "hf_undo_";
+pub(super) const SIDE: &str = "hf_side_";
 pub(super) const ROLE: &str = "hf_restore_";
 
 /// A restore's short id: 16 hexadecimal digits, the random half of the request's or run's UUID.
@@ -50,7 +51,7 @@ impl fmt::Display for RestoreId {
 
 /// Whether a restore made the database or schema of this name.
 pub(crate) fn made_by_restore(name: &str) -> bool {
-    let id = [STAGE, SCRATCH, UNDO].iter().find_map(|prefix| name.strip_prefix(prefix));
+    let id = [STAGE, SCRATCH, UNDO, SIDE].iter().find_map(|prefix| name.strip_prefix(prefix));
     id.is_some_and(|id| id.parse::<RestoreId>().is_ok())
 }
 
@@ -63,6 +64,8 @@ pub(super) struct Names {
     pub(super) scratch: Ident,
     /// What the live database or schema is called afterwards, or the schema with a pool's replaced rows.
     pub(super) undo: Ident,
+    /// The database or schema beside the live data that a person asked for.
+    pub(super) side: Ident,
     /// The login role.
     pub(super) role: Ident,
 }
@@ -70,7 +73,7 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn of(id: &RestoreId) -> Result<Self, InvalidIdent> {
         let name = |prefix: &str| Ident::new(format!("{prefix}{id}"));
-        Ok(Self { stage: name(STAGE)?, scratch: name(SCRATCH)?, undo: name(UNDO)?, role: name(ROLE)? })
+        Ok(Self { stage: name(STAGE)?, scratch: name(SCRATCH)?, undo: name(UNDO)?, side: name(SIDE)?, role: name(ROLE)? })
     }
 }
 

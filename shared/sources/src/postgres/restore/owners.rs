@@ -58,7 +58,7 @@ pub(super) async fn hand_over(job: &Job<'_>, session: &Session, main_owner: &str
 
 /// Gives the database and the schemas to the owner. Functions and types only go to somebody who may create in their schema, and
 /// `REASSIGN OWNED` takes what it finds in no particular order.
-async fn containers_first(job: &Job<'_>, session: &Session, owner: &Ident) -> Result<(), SourceError> {
+pub(super) async fn containers_first(job: &Job<'_>, session: &Session, owner: &Ident) -> Result<(), SourceError> {
     #[derive(serde::Deserialize)]
     struct Container {
         kind: String,

@@ -1,9 +1,10 @@
 //! The look from outside, after a restore: the live scope is read again and held against the recovery point.
 
+use domain::request::Selection;
 use vault::{Digester, PointReader};
 
 use super::{
-    super::{digest, endpoint::Endpoint, facts::DatabaseFacts, scope::Scope},
+    super::{chosen, digest, endpoint::Endpoint, facts::DatabaseFacts, fit::Fit, scope::Scope, standing},
     check::summarise,
 };
 use crate::error::SourceError;
@@ -16,26 +17,31 @@ pub struct Proof {
     /// [`digest::LiveDigest::identity`] of the live scope.
     pub live_digest: String,
     /// Objects, owners and grants that differ from the recorded ones, one line each. For a person to judge: another major
-    /// version of the server may name or grant things differently.
+    /// version of the server may name or grant things differently. Where rows were put into live tables: what became of columns, and
+    /// which were not compared.
     pub notes: Vec<String>,
 }
 
-/// Proves that the live scope holds exactly the recovery point's rows.
+/// Proves that the live scope, or the selected tables of it, hold exactly the recovery point's rows.
 ///
 /// An application that already writes again makes a difference, too: prove before it is let in, or read the difference so.
 ///
 /// # Errors
 /// [`SourceError::Mismatch`] naming the tables that differ.
-pub async fn prove(endpoint: &Endpoint, scope: &Scope, point: &PointReader) -> Result<Proof, SourceError> {
-    let facts = DatabaseFacts::decode(&point.manifest().facts)?;
+pub async fn prove(endpoint: &Endpoint, scope: &Scope, point: &PointReader, selection: &Selection) -> Result<Proof, SourceError> {
     let place = endpoint.with_database(scope.database.as_str()).place();
+    let facts = chosen::narrow(&place, &DatabaseFacts::decode(&point.manifest().facts)?, selection)?;
+    let digester = Digester::against(point).await?;
     let mismatch = |what: String| SourceError::Mismatch { place, what, state: "it is live as described".to_owned() };
-    let Some(live) = digest::digest(endpoint, scope, &Digester::against(point).await?).await? else {
-        return Err(mismatch("the live scope is not there".to_owned()));
+    let missing = "the live scope is not there";
+    let (rows, live_digest, differences, notes) = if chosen::is_difference(scope, selection) {
+        let Some(live) = standing::read(endpoint, scope, point, &facts, selection, &digester).await? else {
+            return Err(mismatch(missing.to_owned()));
+        };
+        (live.rows, live.identity, live.differences, live.fits.iter().flat_map(Fit::notes).collect())
+    } else {
+        let Some(live) = digest::digest(endpoint, scope, &digester).await? else { return Err(mismatch(missing.to_owned())) };
+        (live.rows(), live.identity(), live.differences(point.manifest()), live.object_differences(&facts))
     };
-    let differences = live.differences(point.manifest());
-    if !differences.is_empty() {
-        return Err(mismatch(summarise(&differences)));
-    }
-    Ok(Proof { rows: live.rows(), live_digest: live.identity(), notes: live.object_differences(&facts) })
+    if differences.is_empty() { Ok(Proof { rows, live_digest, notes }) } else { Err(mismatch(summarise(&differences))) }
 }

@@ -32,7 +32,7 @@ pub(super) async fn stage(job: &Job<'_>) -> Result<Staged, SourceError> {
     let scratch_endpoint = job.endpoint.with_database(job.names.scratch.as_str());
     make_extensions(job, &Session::open(&scratch_endpoint, Phase::Restoring).await?).await?;
     let scratch_endpoint = scratch_endpoint.with_login(user.clone(), password.clone());
-    let scratch = Staged { endpoint: scratch_endpoint, schema: None, held_back: HeldBack::default() };
+    let scratch = Staged::of_tables(scratch_endpoint, None);
     let [pre_data, post_data] = rename_definitions(job, &scratch, schema).await?;
     maintenance.batch("removing the scratch database", &format!("DROP DATABASE {} WITH (FORCE)", job.names.scratch)).await?;
 
@@ -41,7 +41,7 @@ pub(super) async fn stage(job: &Job<'_>) -> Result<Staged, SourceError> {
     role::let_connect(&live, &job.names.role, &job.live()).await?;
     live.batch("making the staging schema", &format!("CREATE SCHEMA {stage} AUTHORIZATION {}", job.names.role)).await?;
     let endpoint = job.live().with_login(user, password);
-    let mut staged = Staged { endpoint, schema: Some(stage.clone()), held_back: HeldBack::default() };
+    let mut staged = Staged::of_tables(endpoint, Some(stage.clone()));
     let made = MadeBeforehand { schema: Some(stage), extensions: Vec::new() };
     load::archive_entries(job, &staged, Section::PreData, pre_data.into(), &made).await?;
     let session = staged.session().await?;
@@ -52,7 +52,7 @@ pub(super) async fn stage(job: &Job<'_>) -> Result<Staged, SourceError> {
     Ok(staged)
 }
 
-fn schema_of<'a>(job: &'a Job<'_>) -> Result<&'a Ident, SourceError> {
+pub(super) fn schema_of<'a>(job: &'a Job<'_>) -> Result<&'a Ident, SourceError> {
     let missing = || SourceError::restore_refused(&job.live_place(), "the layout names no schema", "check the tenant register");
     job.scope.schema.as_ref().ok_or_else(missing)
 }
@@ -105,14 +105,7 @@ async fn swap(job: &Job<'_>, lock: &RestoreLock, session: &Session, is_live: boo
     let (schema, undo) = (schema_of(job)?, &job.names.undo);
     session.batch("swapping the schemas", "BEGIN").await?;
     if is_live {
-        // Whoever is in the middle of a transaction on these tables ends it first.
-        let (tables, _) = catalog::read_tables(session, job.scope).await?;
-        if !tables.is_empty() {
-            let names = list(tables.iter().map(|table| &table.name));
-            session.batch("locking the live tables", &format!("LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")).await?;
-        }
-        refuse_dependents(session, schema).await?;
-        session.batch("moving the live schema aside", &format!("ALTER SCHEMA {schema} RENAME TO {undo}")).await?;
+        move_aside(job, session).await?;
     }
     session.batch("swapping the schemas", &format!("ALTER SCHEMA {} RENAME TO {schema}", job.names.stage)).await?;
     let owner = job.facts.schema_owner.as_ref().unwrap_or(&job.facts.properties.owner);
@@ -122,12 +115,46 @@ async fn swap(job: &Job<'_>, lock: &RestoreLock, session: &Session, is_live: boo
     Ok(CutOver { undo_copy: is_live.then(|| undo.as_str().to_owned()), notes })
 }
 
+/// Gives the live schema the undo copy's name, within a transaction.
+async fn move_aside(job: &Job<'_>, session: &Session) -> Result<(), SourceError> {
+    let (schema, undo) = (schema_of(job)?, &job.names.undo);
+    // Whoever is in the middle of a transaction on these tables ends it first.
+    let (tables, _) = catalog::read_tables(session, job.scope).await?;
+    if !tables.is_empty() {
+        let names = list(tables.iter().map(|table| &table.name));
+        session.batch("locking the live tables", &format!("LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")).await?;
+    }
+    refuse_dependents(session, schema).await?;
+    session.batch("moving the live schema aside", &format!("ALTER SCHEMA {schema} RENAME TO {undo}")).await
+}
+
+/// Moves the live schema aside, if it is there, and puts one that was kept in its place, if one was: both or neither.
+pub(super) async fn swap_back(job: &Job<'_>, lock: &RestoreLock, kept: Option<&Ident>, is_live: bool) -> Result<(), SourceError> {
+    let session = Session::open(&job.live(), Phase::Restoring).await?;
+    let swapped = async {
+        session.batch("swapping the schemas back", "BEGIN").await?;
+        if is_live {
+            move_aside(job, &session).await?;
+        }
+        if let Some(kept) = kept {
+            let sql = format!("ALTER SCHEMA {kept} RENAME TO {}", schema_of(job)?);
+            session.batch("swapping the schemas back", &sql).await?;
+        }
+        lock.still_held().await?;
+        session.batch("swapping the schemas back", "COMMIT").await
+    }
+    .await;
+    session.close().await;
+    swapped
+}
+
 /// What refers to the live schema from outside would go on referring to the replaced one.
-async fn refuse_dependents(session: &Session, schema: &Ident) -> Result<(), SourceError> {
+pub(super) async fn refuse_dependents(session: &Session, schema: &Ident) -> Result<(), SourceError> {
     #[derive(Deserialize)]
     struct Dependent {
         what: String,
     }
+    let name = schema;
     let schema = format!("(SELECT oid FROM pg_namespace WHERE nspname = {})", literal(schema.as_str()));
     let sql = format!(
         "SELECT 'foreign key ' || p.conname || ' of ' || p.conrelid::regclass AS what
@@ -151,7 +178,7 @@ async fn refuse_dependents(session: &Session, schema: &Ident) -> Result<(), Sour
         None => Ok(()),
         Some(dependent) => Err(SourceError::restore_refused(
             session.place(),
-            format!("{} refers to the tenant's schema from outside", dependent.what),
+            format!("{} refers to the tenant's schema {name} from outside", dependent.what),
             "remove it, or restore the tenant side by side",
         )),
     }
