@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use domain::{Coded, ErrorCode, VaultId};
+use jiff::SignedDuration;
 
 /// A configuration value that is missing or unusable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +48,8 @@ pub struct Config {
     pub vault_bucket: String,
     /// The vault's name, part of every encryption context.
     pub vault_id: VaultId,
+    /// For how long the vault locks what is stored.
+    pub vault_lock: SignedDuration,
     /// ARN of the vault's KMS key.
     pub vault_key: String,
     /// ARN of the KMS key that signs the links of recovery points.
@@ -60,12 +63,21 @@ pub struct Config {
     /// PEM file with the certificate authorities that database certificates are verified against.
     pub database_ca: PathBuf,
     restore_machine: Option<String>,
+    recovery_machine: Option<String>,
     run_machine: Option<String>,
+    storage_key: Option<String>,
+    archive_role: Option<String>,
 }
 
 const RESTORE_MACHINE: (&str, &str) =
     ("HOLDFAST_RESTORE_MACHINE", "the ARN of the state machine that carries out restore requests");
+const RECOVERY_MACHINE: (&str, &str) = ("HOLDFAST_RECOVERY_MACHINE", "the ARN of the state machine that recovers an environment");
 const RUN_MACHINE: (&str, &str) = ("HOLDFAST_RUN_MACHINE", "the ARN of the state machine that runs one item on request");
+const STORAGE_KEY: (&str, &str) = ("HOLDFAST_STORAGE_KEY", "the ARN of the KMS key that copies of snapshots are encrypted under");
+const ARCHIVE_ROLE: (&str, &str) = (
+    "HOLDFAST_ARCHIVE_ROLE",
+    "the ARN of the role with which RDS writes archives, which there is if the template's ArchiveBucketName is set",
+);
 
 impl Config {
     /// Reads the process's environment.
@@ -86,14 +98,18 @@ impl Config {
             table: source.text("HOLDFAST_TABLE", "the name of the catalog's DynamoDB table")?,
             vault_bucket: source.text("HOLDFAST_VAULT_BUCKET", "the name of the vault's bucket")?,
             vault_id: source.vault_id("HOLDFAST_VAULT_ID", "the vault's name")?,
+            vault_lock: source.days("HOLDFAST_VAULT_LOCK_DAYS", "for how many days the vault locks what is stored")?,
             vault_key: source.arn("HOLDFAST_VAULT_KEY", "the ARN of the vault's KMS key", "kms")?,
             signing_key: source.arn("HOLDFAST_SIGNING_KEY", "the ARN of the vault's signing key", "kms")?,
             alert_topic: source.arn("HOLDFAST_ALERT_TOPIC", "the ARN of the SNS topic for alerts", "sns")?,
             plan_parameter: source.text("HOLDFAST_PLAN_PARAMETER", "the name of the SSM parameter with the backup plan")?,
             postgres_tools: source.path("HOLDFAST_PG_BIN", "the directory with pg_dump and pg_restore")?,
             database_ca: source.path("HOLDFAST_DB_CA", "the PEM file with the databases' certificate authorities")?,
-            restore_machine: source.optional_arn(RESTORE_MACHINE)?,
-            run_machine: source.optional_arn(RUN_MACHINE)?,
+            restore_machine: source.optional_arn(RESTORE_MACHINE, "states")?,
+            recovery_machine: source.optional_arn(RECOVERY_MACHINE, "states")?,
+            run_machine: source.optional_arn(RUN_MACHINE, "states")?,
+            storage_key: source.optional_arn(STORAGE_KEY, "kms")?,
+            archive_role: source.optional_arn(ARCHIVE_ROLE, "iam")?,
         })
     }
 
@@ -105,12 +121,36 @@ impl Config {
         self.restore_machine.as_deref().ok_or(ConfigError::Missing { name: RESTORE_MACHINE.0, meaning: RESTORE_MACHINE.1 })
     }
 
+    /// ARN of the state machine that recovers an environment; only the operator is told.
+    ///
+    /// # Errors
+    /// If this function was not told.
+    pub fn recovery_machine(&self) -> Result<&str, ConfigError> {
+        self.recovery_machine.as_deref().ok_or(ConfigError::Missing { name: RECOVERY_MACHINE.0, meaning: RECOVERY_MACHINE.1 })
+    }
+
     /// ARN of the state machine that runs one item on request; only the operator is told.
     ///
     /// # Errors
     /// If this function was not told.
     pub fn run_machine(&self) -> Result<&str, ConfigError> {
         self.run_machine.as_deref().ok_or(ConfigError::Missing { name: RUN_MACHINE.0, meaning: RUN_MACHINE.1 })
+    }
+
+    /// ARN of the KMS key that copies of snapshots are encrypted under; only the functions that make them or record them again are told.
+    ///
+    /// # Errors
+    /// If this function was not told.
+    pub fn storage_key(&self) -> Result<&str, ConfigError> {
+        self.storage_key.as_deref().ok_or(ConfigError::Missing { name: STORAGE_KEY.0, meaning: STORAGE_KEY.1 })
+    }
+
+    /// ARN of the role with which RDS writes archives; only the function that has them made is told, and only if there is a bucket for them.
+    ///
+    /// # Errors
+    /// If this function was not told.
+    pub fn archive_role(&self) -> Result<&str, ConfigError> {
+        self.archive_role.as_deref().ok_or(ConfigError::Missing { name: ARCHIVE_ROLE.0, meaning: ARCHIVE_ROLE.1 })
     }
 }
 
@@ -154,6 +194,16 @@ impl<L: Fn(&str) -> Option<String>> Source<L> {
         value.parse().map_err(|problem| ConfigError::Unusable { name, value, meaning, problem })
     }
 
+    fn days(&self, name: &'static str, meaning: &'static str) -> Result<SignedDuration, ConfigError> {
+        let value = self.text(name, meaning)?;
+        match value.parse() {
+            Ok(days @ 1..=36_500) => Ok(SignedDuration::from_hours(24 * days)),
+            _ => {
+                Err(ConfigError::Unusable { name, value, meaning, problem: "expected a whole number from 1 to 36500".to_owned() })
+            }
+        }
+    }
+
     fn arn(&self, name: &'static str, meaning: &'static str, service: &str) -> Result<String, ConfigError> {
         let value = self.text(name, meaning)?;
         // arn:partition:service:region:account:resource
@@ -169,8 +219,8 @@ impl<L: Fn(&str) -> Option<String>> Source<L> {
         })
     }
 
-    fn optional_arn(&self, (name, meaning): (&'static str, &'static str)) -> Result<Option<String>, ConfigError> {
-        match self.arn(name, meaning, "states") {
+    fn optional_arn(&self, (name, meaning): (&'static str, &'static str), service: &str) -> Result<Option<String>, ConfigError> {
+        match self.arn(name, meaning, service) {
             Err(ConfigError::Missing { .. }) => Ok(None),
             other => other.map(Some),
         }
@@ -188,6 +238,7 @@ mod tests {
             ("HOLDFAST_TABLE", "holdfast-catalog"),
             ("HOLDFAST_VAULT_BUCKET", "holdfast-vault"),
             ("HOLDFAST_VAULT_ID", "main"),
+            ("HOLDFAST_VAULT_LOCK_DAYS", "35"),
             ("HOLDFAST_VAULT_KEY", "arn:aws:kms:eu-central-1:123456789012:key/0192"),
             ("HOLDFAST_SIGNING_KEY", "arn:aws:kms:eu-central-1:123456789012:key/0193"),
             ("HOLDFAST_ALERT_TOPIC", "arn:aws:sns:eu-central-1:123456789012:holdfast-alerts"),
@@ -218,6 +269,7 @@ mod tests {
     fn unusable_values_are_named_with_what_was_expected() {
         for (name, value, expected) in [
             ("HOLDFAST_VAULT_ID", "Main Vault", "1 to 32 of a-z, 0-9 and `-`"),
+            ("HOLDFAST_VAULT_LOCK_DAYS", "0", "from 1 to 36500"),
             ("HOLDFAST_VAULT_KEY", "alias/holdfast", "arn:aws:kms:"),
             ("HOLDFAST_SIGNING_KEY", "alias/holdfast-signing", "arn:aws:kms:"),
             ("HOLDFAST_ALERT_TOPIC", "arn:aws:sqs:eu-central-1:123456789012:alerts", "arn:aws:sns:"),

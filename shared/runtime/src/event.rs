@@ -49,8 +49,8 @@ pub enum RdsSource {
     /// A DB instance.
     #[serde(rename = "DB_INSTANCE")]
     Instance,
-    /// A DB snapshot.
-    #[serde(rename = "SNAPSHOT")]
+    /// A snapshot of an instance or of a cluster.
+    #[serde(rename = "SNAPSHOT", alias = "CLUSTER_SNAPSHOT")]
     Snapshot,
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use domain::{RequestId, RunId, VaultTenantId};
+use domain::{ErasureId, RecoveryId, RequestId, RunId, VaultTenantId};
 use uuid::Uuid;
 
 /// Draws fresh ids.
@@ -24,6 +24,16 @@ pub trait Fresh: Send + Sync {
     /// An id for a restore request.
     fn request_id(&self) -> RequestId {
         RequestId::from_uuid(self.ordered())
+    }
+
+    /// An id for the recovery of an environment.
+    fn recovery_id(&self) -> RecoveryId {
+        RecoveryId::from_uuid(self.ordered())
+    }
+
+    /// An id for the erasure of a tenant.
+    fn erasure_id(&self) -> ErasureId {
+        ErasureId::from_uuid(self.ordered())
     }
 
     /// An opaque name for a tenant.

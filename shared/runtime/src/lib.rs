@@ -16,15 +16,24 @@
 //! # }
 //! ```
 
+mod before;
 pub mod clock;
 pub mod config;
 pub mod copies;
 pub mod deadline;
 pub mod door;
+pub mod erasing;
 pub mod event;
 pub mod fresh;
+pub mod instants;
+pub mod objectives;
+mod own_keys;
+pub mod permit;
+pub mod recovered;
 pub mod reply;
 pub mod services;
+pub mod sharing;
+mod snapshot_proof;
 pub mod telemetry;
 pub mod trouble;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aws::Clients;
+use aws::{Clients, Instance};
 use catalog::{
     Catalog,
     audit::{AuditEntry, Phase},
@@ -13,7 +13,7 @@ use domain::{
     alert::{Alert, AlertClass},
     caps,
     plan::{Database, Plan},
-    point::{Content, Kind, RecoveryPoint, State},
+    point::{Content, Kind, RecoveryPoint},
     register::{Register, Tenant},
     slot::Subject,
 };
@@ -26,6 +26,8 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     fresh::{Fresh, SystemFresh},
+    own_keys::OwnKeys,
+    sharing::Marks,
 };
 
 /// Everything a handler needs, made once per cold start.
@@ -42,10 +44,13 @@ pub struct Services {
     pub vault: Vault,
     /// The rest of AWS.
     pub clients: Clients,
+    own_keys: Arc<OwnKeys>,
 }
 
 /// The field of every manifest's facts with the register's row of the tenant: the vault alone says whose data it holds.
 pub const REGISTER_FACT: &str = "register";
+/// The field with the slot that it filled, and the rest of what the catalog records of it ([`domain::point::Origin`]).
+pub const ORIGIN_FACT: &str = "origin";
 
 /// What an alert says besides its class and subject.
 pub struct Said {
@@ -67,10 +72,12 @@ impl Services {
         let clients = Clients::load().await;
         let catalog = Catalog::new(Arc::new(clients.table(&config.table)));
         let store = Arc::new(clients.store(&config.vault_bucket));
-        let keys = Arc::new(clients.keys(&config.vault_key));
+        let own_keys = Arc::new(OwnKeys::new(catalog.clone(), clients.parameters(), &config));
+        let keys = Arc::new(clients.keys(&config.vault_key).with_own_keys(own_keys.clone()));
         let signing = Arc::new(clients.signing(&config.signing_key));
         let vault = Vault::new(store, keys, signing, config.vault_id.clone());
-        Ok(Self { config, clock: Arc::new(SystemClock), fresh: Arc::new(SystemFresh), catalog, vault, clients })
+        let vault = vault.beside(Arc::new(Marks::of(catalog.clone(), config.vault_lock)));
+        Ok(Self { config, clock: Arc::new(SystemClock), fresh: Arc::new(SystemFresh), catalog, vault, clients, own_keys })
     }
 
     /// The backup plan as it is now.
@@ -79,7 +86,9 @@ impl Services {
     /// If the parameter cannot be read or does not hold a plan.
     pub async fn plan(&self) -> Result<Plan, ErrorReport> {
         let text = self.clients.parameters().value(&self.config.plan_parameter).await?;
-        Ok(Plan::parse(&text)?)
+        let plan = Plan::parse(&text)?;
+        self.own_keys.follow(&plan);
+        Ok(plan)
     }
 
     /// Reads the tenant register and remembers every tenant in the catalog. Rows that cannot be understood raise an alert.
@@ -87,7 +96,11 @@ impl Services {
     /// # Errors
     /// If the central database cannot be read, or not one row is usable.
     pub async fn register(&self, plan: &Plan) -> Result<Register, ErrorReport> {
-        let read = self.read_register(plan).await;
+        let mut read = self.read_register(plan).await;
+        let remembered = match &mut read {
+            Ok(register) => self.remember(register).await,
+            Err(_) => Ok(()),
+        };
         let troubled = match &read {
             Ok(register) => register.problems.clone(),
             Err(report) => vec![report.to_string()],
@@ -106,17 +119,34 @@ impl Services {
             // Trouble with telling must not stop the backups of the readable rows; reconcile tells again.
             tracing::error!(error.code = report.code.name(), "the state of the register could not be told: {}", report.message);
         }
-        let register = read?;
-        for tenant in &register.tenants {
-            self.catalog.remember_tenant(tenant, self.fresh.vault_tenant_id(), self.clock.now()).await?;
-        }
-        Ok(register)
+        remembered?;
+        read
     }
 
-    async fn read_register(&self, plan: &Plan) -> Result<Register, ErrorReport> {
+    /// Remembers every tenant. One that was erased is not one any more, whoever lists its id again as in business.
+    async fn remember(&self, register: &mut Register) -> Result<(), ErrorReport> {
+        let mut erased = Vec::new();
+        for tenant in &register.tenants {
+            let record = self.catalog.remember_tenant(tenant, self.fresh.vault_tenant_id(), self.clock.now()).await?;
+            if let Err(problem) = record.check_not_erased()
+                && tenant.is_protected()
+            {
+                erased.push((tenant.id.clone(), problem.to_string()));
+            }
+        }
+        register.tenants.retain(|tenant| !erased.iter().any(|(id, _)| *id == tenant.id));
+        register.problems.extend(erased.into_iter().map(|(_, problem)| problem));
+        Ok(())
+    }
+
+    pub(crate) async fn read_register(&self, plan: &Plan) -> Result<Register, ErrorReport> {
         let database = known_database(plan, &plan.register.database)?;
-        let endpoint = self.endpoint(database, &database.database).await?;
-        let rows = sources::postgres::read_register(&endpoint, &plan.register.query).await?;
+        self.read_register_at(plan, &self.endpoint(database, &database.database).await?).await
+    }
+
+    /// The register as it stands in a central database, which need not be the plan's.
+    pub(crate) async fn read_register_at(&self, plan: &Plan, endpoint: &Endpoint) -> Result<Register, ErrorReport> {
+        let rows = sources::postgres::read_register(endpoint, &plan.register.query).await?;
         Ok(Register::parse(&rows, plan, self.clock.now())?)
     }
 
@@ -128,6 +158,10 @@ impl Services {
         let listed = if id.as_platform().is_some() {
             Register::platform(plan).into_iter().find(|tenant| tenant.id == *id)
         } else {
+            match self.tenant(id).await {
+                Err(report) if report.code == ErrorCode::UnknownTenant => {}
+                record => record?.check_not_erased()?,
+            }
             self.read_register(plan).await?.tenant(id).cloned()
         };
         listed.ok_or_else(|| {
@@ -143,7 +177,14 @@ impl Services {
     /// # Errors
     /// If either does not answer, or the instance is not there.
     pub async fn endpoint(&self, database: &Database, name: &str) -> Result<Endpoint, ErrorReport> {
-        self.endpoint_on(database, &database.instance, name).await
+        match &database.cluster {
+            // Which of its instances writes changes by itself.
+            Some(cluster) => {
+                let address = self.clients.instances().writer_of(cluster).await?;
+                self.endpoint_at(database, &format!("cluster {cluster}"), address, name).await
+            }
+            None => self.endpoint_on(database, &database.instance, name).await,
+        }
     }
 
     /// How to reach the same database on another instance, such as an isolated clone.
@@ -152,12 +193,25 @@ impl Services {
     /// If either does not answer, or the instance is not there.
     pub async fn endpoint_on(&self, database: &Database, instance: &str, name: &str) -> Result<Endpoint, ErrorReport> {
         let instance = self.clients.instances().describe(instance).await?;
+        self.endpoint_of(database, instance, name).await
+    }
+
+    /// How to reach a database on an instance that RDS has described.
+    pub(crate) async fn endpoint_of(&self, database: &Database, instance: Instance, name: &str) -> Result<Endpoint, ErrorReport> {
+        let what = format!("instance {}, which is {},", instance.name, instance.status);
+        self.endpoint_at(database, &what, instance.endpoint, name).await
+    }
+
+    async fn endpoint_at(
+        &self,
+        database: &Database,
+        what: &str,
+        address: Option<(String, u16)>,
+        name: &str,
+    ) -> Result<Endpoint, ErrorReport> {
         let login = self.clients.secrets().database_credentials(&database.secret).await?;
-        let Some((host, port)) = instance.endpoint else {
-            let message = format!(
-                "instance {} has no address yet: it is {}; try again when it is available",
-                instance.name, instance.status
-            );
+        let Some((host, port)) = address else {
+            let message = format!("{what} has no address yet; try again when it is available");
             return Err(ErrorReport::new(ErrorCode::SourceUnreachable, message));
         };
         Ok(Endpoint {
@@ -237,6 +291,22 @@ impl Services {
         let Said { summary, meaning, remedy } = said;
         let (summary, meaning, remedy) = (cut(summary), cut(meaning), cut(remedy));
         self.tell(plan, Alert { class, subject: subject.to_owned(), opened_at: now, summary, meaning, remedy }).await
+    }
+
+    /// Tells of what happens once to its subject, however often the step is delivered that tells of it.
+    ///
+    /// # Errors
+    /// If the catalog or the topic does not take it; the next delivery tries again.
+    pub async fn raise_once(&self, plan: &Plan, class: AlertClass, subject: &str, said: Said) -> Result<(), ErrorReport> {
+        if self.was_told(class, subject).await? { Ok(()) } else { self.raise(plan, class, subject, said).await }
+    }
+
+    /// Whether the topic has taken an alert of this class about this subject, open or closed by now.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub async fn was_told(&self, class: AlertClass, subject: &str) -> Result<bool, ErrorReport> {
+        Ok(self.catalog.alert(class, subject).await?.is_some_and(|record| record.sent_at.is_some()))
     }
 
     /// Tells the subscribers of an alert, unless they know. A notice is over as soon as it is told.
@@ -334,16 +404,11 @@ pub fn point_ref(point: &RecoveryPoint) -> Result<(VaultTenantId, PointRef), Err
     }
 }
 
-/// A recovery point's place in a tenant's chain, if it was published there. An expired one's link stays where it is.
+/// A recovery point's place in a tenant's chain, if it was published there. The link of one that has gone stays where it is.
 #[must_use]
 pub fn place_in_chain(point: &RecoveryPoint, of: VaultTenantId) -> Option<u64> {
-    match &point.state {
-        State::Available { content: Content::Export { vault_tenant, sequence, .. }, .. }
-        | State::Expired { content: Content::Export { vault_tenant, sequence, .. }, .. }
-            if *vault_tenant == of =>
-        {
-            Some(*sequence)
-        }
+    match point.last_content() {
+        Some(Content::Export { vault_tenant, sequence, .. }) if *vault_tenant == of => Some(*sequence),
         _ => None,
     }
 }
@@ -408,7 +473,7 @@ mod tests {
             read: None,
         };
         let available = running().publish(content.clone(), NOW).unwrap();
-        let expired = RecoveryPoint { state: State::Expired { at: NOW, content }, ..running() };
+        let expired = RecoveryPoint { state: domain::point::State::Expired { at: NOW, content }, ..running() };
         for (point, expected) in [(running(), None), (available, Some(7)), (expired, Some(7))] {
             assert_eq!(place_in_chain(&point, vault_tenant(1)), expected, "{}", point.state.name());
             assert_eq!(place_in_chain(&point, vault_tenant(2)), None, "another's chain has other places");
