@@ -25,14 +25,17 @@ use crate::{
     handler::{Done, report, run_sets},
     item::Item,
     plan_items::{self, Set},
+    point_in_time,
     quiet::{PREFIX, Progress, Purpose, Quiet, delete},
 };
 
 /// How far an item has come, as its slot tells.
 #[derive(Debug, PartialEq)]
 enum Standing {
-    /// Nobody works on it.
+    /// Nobody has begun it.
     Due,
+    /// A run began it and has ended without its recovery point.
+    Unfinished,
     /// A run that has not ended, in another invocation.
     AtWork,
     /// It has its recovery point, or only a person can do something about it.
@@ -95,6 +98,10 @@ async fn follow_one(
     clone: &Instance,
     invocation: &Invocation,
 ) -> Result<Turn, ErrorReport> {
+    if point_in_time::is_one(clone) {
+        point_in_time::follow(services, clone).await?;
+        return Ok(Turn::default());
+    }
     let Some(purpose) = Purpose::of(&clone.name, plan, services.config.vault_id.as_str()) else {
         // No rule wants it any more. By its tag it is ours, or it is not; by its age nobody reads it any more.
         let is_ours = clone.tags.get(VAULT_TAG).is_some_and(|vault| vault == services.config.vault_id.as_str());
@@ -131,10 +138,10 @@ async fn take_turn(
 ) -> Result<Turn, ErrorReport> {
     let progress = match found {
         Some(clone) if purpose.is_over(services.clock.now()) => return give_up(services, plan, purpose, sets, clone).await,
-        Some(clone) => purpose.progress(services, clone).await,
+        Some(clone) => purpose.progress(services, plan, clone).await,
         // A tick that comes again when everything is done makes no clone.
         None if !left_to_do(services, &sets).await?.is_due() => return Ok(Turn::default()),
-        None => purpose.find_or_begin(services).await,
+        None => purpose.find_or_begin(services, plan).await,
     };
     if let Err(report) = &progress {
         raise(services, plan, purpose, report).await?;
@@ -147,15 +154,15 @@ async fn take_turn(
     let sets = on_clone(sets, &quiet);
     let left = left_to_do(services, &sets).await?;
     // Two invocations would take slots from one another, and the one that ends first would delete what the other reads.
-    if left.at_work {
+    if left.is_at_work() {
         return Ok(Turn { waits_for: Some(quiet.instance), ..Turn::default() });
     }
-    let done = match left.due.is_empty() {
-        true => Vec::new(),
-        false => run_sets(services, plan, left.due, invocation).await,
+    let done = match left.is_due() {
+        true => run_sets(services, plan, left.all_due(), invocation).await,
+        false => Vec::new(),
     };
     let left = left_to_do(services, &sets).await?;
-    if !left.is_due() && !left.at_work {
+    if !left.is_due() && !left.is_at_work() {
         delete(services, &quiet.instance, &purpose.database.id).await?;
     }
     Ok(Turn { done, waits_for: None })
@@ -177,12 +184,12 @@ async fn give_up(
     clone: &Instance,
 ) -> Result<Turn, ErrorReport> {
     let left = left_to_do(services, &sets).await?;
-    if left.at_work {
+    if left.is_at_work() {
         return Ok(Turn { waits_for: Some(clone.name.clone()), ..Turn::default() });
     }
     if left.is_due() {
         let hours = caps::DRILL_AT_MOST_S / 3600;
-        let message = format!("{} tenants were not read from clone {} within {hours} hours", left.due.len(), clone.name);
+        let message = format!("{} tenants were not read from clone {} within {hours} hours", left.all_due().len(), clone.name);
         raise(services, plan, purpose, &ErrorReport::new(ErrorCode::EnvironmentBad, message)).await?;
     }
     delete(services, &clone.name, &purpose.database.id).await?;
@@ -190,20 +197,45 @@ async fn give_up(
 }
 
 /// What is left of some sets.
-struct Left {
-    /// Those in which something is due and nobody is at work.
-    due: Vec<Set>,
-    /// Whether another invocation is at work on any.
-    at_work: bool,
+#[derive(Default)]
+pub(crate) struct Left {
+    /// Those that nobody has begun.
+    pub(crate) due: Vec<Set>,
+    /// Those that were begun, in which something is due and nobody is at work.
+    pub(crate) unfinished: Vec<Set>,
+    /// Those that another invocation is at work on.
+    pub(crate) at_work: Vec<Set>,
 }
 
 impl Left {
     fn is_due(&self) -> bool {
-        !self.due.is_empty()
+        !self.due.is_empty() || !self.unfinished.is_empty()
+    }
+
+    pub(crate) fn is_at_work(&self) -> bool {
+        !self.at_work.is_empty()
+    }
+
+    fn sort(&mut self, set: &Set, standings: &[Standing]) {
+        let of = |standing| standings.contains(&standing);
+        if of(Standing::AtWork) {
+            self.at_work.push(set.clone());
+        } else if of(Standing::Due) || of(Standing::Unfinished) {
+            let is_begun = standings.iter().any(|standing| *standing != Standing::Due);
+            if is_begun { &mut self.unfinished } else { &mut self.due }.push(set.clone());
+        }
+    }
+
+    /// Whatever is due: first what was begun.
+    pub(crate) fn all_due(self) -> Vec<Set> {
+        let mut all = self.unfinished;
+        all.extend(self.due);
+        all
     }
 }
 
-async fn left_to_do(services: &Services, sets: &[Set]) -> Result<Left, ErrorReport> {
+/// Looks up what is left to do of some sets, as their slots tell.
+pub(crate) async fn left_to_do(services: &Services, sets: &[Set]) -> Result<Left, ErrorReport> {
     let looked_up = futures::stream::iter(sets).map(|set| async move {
         let mut standings = Vec::new();
         for item in set {
@@ -212,13 +244,9 @@ async fn left_to_do(services: &Services, sets: &[Set]) -> Result<Left, ErrorRepo
         Ok::<_, ErrorReport>((set, standings))
     });
     let looked_up: Vec<(&Set, Vec<Standing>)> = looked_up.buffered(caps::LOOKED_AT_ONCE).try_collect().await?;
-    let mut left = Left { due: Vec::new(), at_work: false };
+    let mut left = Left::default();
     for (set, standings) in looked_up {
-        if standings.contains(&Standing::AtWork) {
-            left.at_work = true;
-        } else if standings.contains(&Standing::Due) {
-            left.due.push(set.clone());
-        }
+        left.sort(set, &standings);
     }
     Ok(left)
 }
@@ -230,12 +258,12 @@ async fn standing(services: &Services, item: &Item) -> Result<Standing, ErrorRep
 
 fn standing_of(point: &RecoveryPoint, now: Timestamp) -> Standing {
     match &point.state {
-        State::Available { .. } | State::Expired { .. } => Standing::Settled,
+        State::Available { .. } | State::Expired { .. } | State::Swept { .. } => Standing::Settled,
         State::Failed { code, .. } if is_final(code) => Standing::Settled,
-        State::Failed { .. } => Standing::Due,
+        State::Failed { .. } => Standing::Unfinished,
         State::Running => {
             let is_fresh = now.duration_since(point.started_at) < SignedDuration::from_secs(caps::COMPARE_AT_MOST_S);
-            if is_fresh { Standing::AtWork } else { Standing::Due }
+            if is_fresh { Standing::AtWork } else { Standing::Unfinished }
         }
     }
 }
@@ -302,16 +330,33 @@ mod tests {
         let run = "run_00000000-0000-0000-0000-000000000001".parse().unwrap();
         let running = RecoveryPoint::begin(&item("a", "00:00:00").slot(), run, at("03:20:00"));
         assert_eq!(standing_of(&running, at("03:35:59")), Standing::AtWork);
-        assert_eq!(standing_of(&running, at("03:36:00")), Standing::Due);
+        assert_eq!(standing_of(&running, at("03:36:00")), Standing::Unfinished);
         for (code, expected) in [
             (ErrorCode::SourceRefused, Standing::Settled),
-            (ErrorCode::SourceUnreachable, Standing::Due),
-            (ErrorCode::DeadlineNear, Standing::Due),
-            (ErrorCode::EnvironmentBad, Standing::Due),
+            (ErrorCode::SourceUnreachable, Standing::Unfinished),
+            (ErrorCode::DeadlineNear, Standing::Unfinished),
+            (ErrorCode::EnvironmentBad, Standing::Unfinished),
         ] {
             let failed = running.clone().fail(&ErrorReport::new(code, "m"), at("03:21:00")).unwrap();
             assert_eq!(standing_of(&failed, at("03:21:01")), expected, "{code}");
         }
+    }
+
+    #[test]
+    fn a_set_is_begun_once_one_of_its_slots_is_and_whoever_is_at_work_on_one_has_them_all() {
+        use Standing::{AtWork, Due, Settled, Unfinished};
+        let sorted = |standings: &[Standing]| {
+            let mut left = Left::default();
+            left.sort(&vec![item("a", "00:00:00")], standings);
+            [left.due.len(), left.unfinished.len(), left.at_work.len()]
+        };
+        assert_eq!(sorted(&[Due, Due]), [1, 0, 0]);
+        for begun in [[Settled, Due], [Unfinished, Due], [Settled, Unfinished]] {
+            assert_eq!(sorted(&begun), [0, 1, 0], "{begun:?}");
+        }
+        assert_eq!(sorted(&[Settled, AtWork]), [0, 0, 1]);
+        assert_eq!(sorted(&[Unfinished, AtWork]), [0, 0, 1]);
+        assert_eq!(sorted(&[Settled, Settled]), [0, 0, 0]);
     }
 
     #[test]

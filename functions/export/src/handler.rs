@@ -22,11 +22,12 @@ use sources::postgres::{Standing, Sweep};
 
 use crate::{
     arrange::{Work, arrange},
-    clones,
+    before, clones,
     item::{Item, Made},
     plan_items::{self, Set},
-    quiet,
+    point_in_time, quiet,
     sweeps::run_sweep,
+    windows,
 };
 
 /// What an operator's run names.
@@ -44,7 +45,7 @@ struct ManualRun {
 pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invocation) -> Result<Value, ErrorReport> {
     let plan = services.plan().await?;
     let (sets, manual) = match event {
-        Event::Tick { rule, .. } if rule == quiet::FOLLOW => return clones::follow(services, &plan, invocation).await,
+        Event::Tick { rule, .. } if rule == quiet::FOLLOW => return follow(services, &plan, invocation).await,
         Event::Tick { rule, scheduled_time } => {
             let rule = plan.rule(&rule).filter(|found| found.kind == RuleKind::Export).ok_or_else(|| {
                 let message =
@@ -52,11 +53,20 @@ pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invoc
                 ErrorReport::new(ErrorCode::UnknownRule, message)
             })?;
             let register = services.register(&plan).await?;
+            if rule.window.is_some() {
+                return Box::pin(windows::run(services, &plan, rule, scheduled_time, &register.tenants, invocation)).await;
+            }
             let due = plan_items::due(&plan, rule, &register.tenants, scheduled_time);
             if rule.read_from == ReadFrom::Clone {
                 return Box::pin(clones::run(services, &plan, rule, scheduled_time, due, invocation)).await;
             }
             (due, false)
+        }
+        Event::Item(item) if item.get("point_in_time").is_some() => {
+            return Box::pin(point_in_time::make(services, &plan, &Event::item(item)?, invocation)).await;
+        }
+        Event::Item(item) if item.get("before").is_some() => {
+            return Box::pin(before::keep(services, &plan, &Event::item(item)?, invocation)).await;
         }
         Event::Item(item) => {
             let run: ManualRun = Event::item(item)?;
@@ -72,6 +82,15 @@ pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invoc
     };
     let total = sets.iter().map(Vec::len).sum();
     report(total, run_sets(services, &plan, sets, invocation).await, manual)
+}
+
+/// Goes on with clones that are there, and with windows that are open. What one of them fails at does not keep the other from going on.
+async fn follow(services: &Services, plan: &Plan, invocation: &Invocation) -> Result<Value, ErrorReport> {
+    let clones = Box::pin(clones::follow(services, plan, invocation)).await;
+    let windows = Box::pin(windows::follow(services, plan, invocation)).await;
+    let mut followed = clones?;
+    followed["windows"] = windows?;
+    Ok(followed)
 }
 
 /// Runs sets, pooled ones in sweeps, a few at once.
@@ -96,11 +115,27 @@ pub(crate) type Done = (Item, Result<Made, ErrorReport>);
 
 /// Runs a tenant's items in their order. One that fails does not keep the next from being made: each is a recovery point of its own.
 pub(crate) async fn run_set(services: &Services, plan: &Plan, set: Set, invocation: &Invocation) -> Vec<Done> {
+    let set = match to_begin(services, plan, set).await {
+        Ok(set) => set,
+        Err(done) => return done,
+    };
     let mut done = Vec::new();
     for item in set {
         done.push(run_item(services, plan, item, None, invocation).await);
     }
     done
+}
+
+/// The set, if it may be begun now that its turn has come; otherwise what there is to tell of it: nothing, if another invocation tells it.
+pub(crate) async fn to_begin(services: &Services, plan: &Plan, set: Set) -> Result<Set, Vec<Done>> {
+    match windows::is_begun_elsewhere(services, plan, &set).await {
+        Ok(false) => Ok(set),
+        Ok(true) => {
+            tracing::info!(set = set.first().map(ToString::to_string), "another invocation is at work on it");
+            Err(Vec::new())
+        }
+        Err(report) => Err(set.into_iter().map(|item| (item, Err(report.clone()))).collect()),
+    }
 }
 
 /// Runs an item: from a sweep that has come to its tenant, or by itself.

@@ -6,15 +6,16 @@ use catalog::{Held, Taken};
 use domain::{
     Coded, ErrorCode, ErrorReport, RecoveryPointId, VaultTenantId, caps,
     plan::{Plan, ReadFrom},
-    point::{Content, Kind, ReadSpan},
+    point::{Content, Kind, Origin, ReadSpan},
     register::Tenant,
     slot::{Slot, Subject},
+    tenant::Layout,
 };
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use runtime::{
     Deadline,
-    services::{REGISTER_FACT, Services, point_ref, scope},
+    services::{ORIGIN_FACT, REGISTER_FACT, Services, point_ref, scope},
 };
 use serde_json::{Value, json};
 use sources::{
@@ -116,6 +117,24 @@ impl Item {
         }
     }
 
+    /// Whether it is made for a restore that asks for an instant.
+    fn is_of_an_instant(&self) -> bool {
+        self.rule == Slot::POINT_IN_TIME
+    }
+
+    fn is_pooled(&self) -> bool {
+        matches!(self.tenant.layout, Layout::Pool { .. })
+    }
+
+    /// A tenant that moved is not where the register has it now, and one that is gone from there would be restored to nothing.
+    fn was_not_there(&self) -> ErrorReport {
+        let message = format!(
+            "at {} there was nothing of tenant {} where the tenant register has it now; name a later instant, or a recovery point",
+            self.scheduled_time, self.tenant.id
+        );
+        ErrorReport::new(ErrorCode::UnknownRecoveryPoint, message)
+    }
+
     /// The slot that it fills.
     pub(crate) fn slot(&self) -> Slot {
         Slot {
@@ -134,14 +153,25 @@ impl Item {
         deadline: &Deadline,
         sweep: Option<&mut Sweep<'_>>,
     ) -> Result<(bool, Result<Made, ErrorReport>), ErrorReport> {
-        let held = match services.catalog.take_slot(&self.slot(), services.fresh.run_id(), services.clock.now()).await? {
-            Taken::Held(held) => held,
+        // A run is registered in an epoch before it asks what it may share, so that a sweep waits for it.
+        let record = services.tenant(&self.tenant.id).await?;
+        record.check_not_erased()?;
+        let vault_tenant = record.vault_tenant;
+        let epoch = services.catalog.epoch(vault_tenant).await?;
+        let run = services.fresh.run_id();
+        let held = match services.catalog.take_slot_in(&self.slot(), run, epoch, services.clock.now()).await? {
+            Taken::Held(held) => {
+                let held = services.catalog.put_under(held, plan.dedicated_key(&self.tenant.id)).await?;
+                // An erasure that came in between did not see this run; one that comes from here on does, and stops it.
+                services.catalog.check_held_not_erased(&held, &self.tenant.id, services.clock.now()).await?;
+                held
+            }
             Taken::Done(_) => return Ok((false, Ok(Made::Already))),
         };
         let span = tracing::info_span!(
             "export", tenant.id = %self.tenant.id, run.id = %held.value.run, recovery_point.id = %held.value.id, kind = self.kind.name()
         );
-        let outcome = self.fill(services, plan, &held, deadline, sweep).instrument(span).await;
+        let outcome = self.fill(services, plan, (&held, vault_tenant), deadline, sweep).instrument(span).await;
         Ok((held.value.unfinished.is_some(), outcome))
     }
 
@@ -149,7 +179,7 @@ impl Item {
         &self,
         services: &Services,
         plan: &Plan,
-        held: &Held,
+        (held, vault_tenant): (&Held, VaultTenantId),
         deadline: &Deadline,
         sweep: Option<&mut Sweep<'_>>,
     ) -> Result<Made, ErrorReport> {
@@ -157,7 +187,8 @@ impl Item {
         let time = Time::of(deadline);
         // A tenant of a sweep may have waited for the server to sort all tenants' rows: by itself it may well be fast.
         let fault_of_its_own = sweep.is_none();
-        let written = tokio::time::timeout(time.budget, Box::pin(self.write(services, plan, held, &time, sweep))).await;
+        let written =
+            tokio::time::timeout(time.budget, Box::pin(self.write(services, plan, (held, vault_tenant), &time, sweep))).await;
         let (report, recorded) = match written.unwrap_or_else(|_| Err(out_of_time(time.budget, fault_of_its_own))) {
             Ok(Filled::Whole(content)) => {
                 let point = services.catalog.publish(held, content, services.clock.now()).await?;
@@ -189,11 +220,10 @@ impl Item {
         &self,
         services: &Services,
         plan: &Plan,
-        held: &Held,
+        (held, vault_tenant): (&Held, VaultTenantId),
         time: &Time<'_>,
         sweep: Option<&mut Sweep<'_>>,
     ) -> Result<Filled, ErrorReport> {
-        let vault_tenant = services.tenant(&self.tenant.id).await?.vault_tenant;
         let (writer, parent) = self.begin(services, held, vault_tenant).await?;
         let began_at = services.clock.now();
         let listed = || Some(ReadSpan { from: began_at, until: services.clock.now() });
@@ -209,6 +239,12 @@ impl Item {
                 let scope = scope(plan, &self.tenant)?;
                 let exported = postgres::export_for(&endpoint, &services.tools(), &scope, &writer, turn).await;
                 match exported.map_err(|error| located(plan, self, error))? {
+                    // A pool's tables are there before and after any tenant: none of its rows is all that tells.
+                    Exported::Whole(facts)
+                        if self.is_of_an_instant() && self.is_pooled() && facts.tables.iter().all(|table| table.rows == 0) =>
+                    {
+                        return Err(self.was_not_there());
+                    }
                     Exported::Whole(facts) => (facts.encode()?, facts.read()?),
                     // What the run before had read is of no use, and this one's would not be either.
                     Exported::Paused(paused) if paused.began_anew && time.was_enough() => {
@@ -233,6 +269,7 @@ impl Item {
             _ => read,
         };
         facts[REGISTER_FACT] = json!(self.tenant);
+        facts[ORIGIN_FACT] = json!(Origin::of(&held.value, parent, read));
         writer.behind(services.newest_place(&self.tenant.id, vault_tenant).await?);
         let written = writer.finish(facts, services.clock.now()).await?;
         let reused = written.chunks_reused;
@@ -250,6 +287,8 @@ impl Item {
         let (point, run) = (held.value.id, held.value.run);
         let subject = Subject::Tenant(self.tenant.id.clone());
         let before = if self.full { None } else { services.catalog.to_build_on(&subject, self.kind).await? };
+        // What is stored under another key would not go with this one.
+        let before = before.filter(|before| before.key == held.value.key);
         // After the tenant's opaque name changed, the old chunks are another tenant's.
         let before =
             before.and_then(|before| Some((before.id, point_ref(&before).ok()?))).filter(|(_, (of, _))| *of == vault_tenant);
@@ -350,10 +389,20 @@ fn out_of_time(budget: Duration, fault_of_its_own: bool) -> ErrorReport {
 
 /// Adds to a database's error what a person has to look at: the instance and the secret, which a host name does not tell.
 pub(crate) fn located(plan: &Plan, item: &Item, error: SourceError) -> ErrorReport {
-    // A clone takes the password of its snapshot's time.
+    // A clone takes the password of its data's time.
     let rotated = item.quiet.is_some() && matches!(error, SourceError::Login { .. });
+    let not_yet_there = item.is_of_an_instant() && matches!(error, SourceError::NoDatabase { .. });
     let mut report = ErrorReport::from(error);
-    if rotated {
+    if not_yet_there {
+        report = item.was_not_there();
+    } else if rotated && item.is_of_an_instant() {
+        report.code = ErrorCode::SourceRefused;
+        report
+            .message
+            .push_str("; if its password was changed after that instant, only instants after the change can be restored to");
+    } else if item.is_of_an_instant() && report.code == ErrorCode::SourceRefused {
+        report.message.push_str(&format!("; so it was at {}, and another instant may do", item.scheduled_time));
+    } else if rotated {
         report.code = ErrorCode::EnvironmentBad;
         report
             .message

@@ -1,13 +1,16 @@
 //! The `export` function's process: it makes the services once and hands every event to the handler.
 
 mod arrange;
+mod before;
 mod clones;
 mod handler;
 mod item;
 mod plan_items;
+mod point_in_time;
 mod quiet;
 mod source;
 mod sweeps;
+mod windows;
 
 use runtime::{door, services::Services};
 

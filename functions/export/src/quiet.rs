@@ -3,16 +3,17 @@
 //! RDS is the record: the clone's name says for which tick and instance it was made and from which snapshot, so nothing else has to be
 //! remembered, and two deliveries of a tick ask for the same clone. A clone takes minutes to appear; ticks of [`FOLLOW`] go on.
 
-use aws::{Instance, SnapshotState};
+use aws::{Instance, SnapshotOf, SnapshotState};
+use catalog::Versioned;
 use domain::{
     ErrorCode, ErrorReport, caps,
     plan::{Database, Plan, ReadFrom, Rule, RuleKind},
-    point::{Content, Kind, RecoveryPoint},
+    point::{Content, Kind, Proof, RecoveryPoint},
     slot::Subject,
 };
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 use runtime::{
-    copies::Wanted,
+    copies::{Source, Wanted, asked_at, is_hopeless, why_hopeless},
     services::{Services, short_name},
 };
 
@@ -21,10 +22,7 @@ pub(crate) const FOLLOW: &str = "exports-follow";
 /// How every clone's name begins; roles go by it.
 pub(crate) const PREFIX: &str = "holdfast-export-";
 /// The time in a name.
-const TIME: &str = "%Y%m%dt%H%M%S";
-
-/// How RDS names states that an instance does not leave by itself.
-const HOPELESS: [&str; 5] = ["failed", "incompatible-", "inaccessible-", "restore-error", "storage-full"];
+pub(crate) const TIME: &str = "%Y%m%dt%H%M%S";
 
 /// What a clone is for: the exports of one tick from one instance.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,15 +76,15 @@ impl<'a> Purpose<'a> {
     }
 
     /// Finds the clone for this purpose, or begins to make it.
-    pub(crate) async fn find_or_begin(&self, services: &Services) -> Result<Progress, ErrorReport> {
+    pub(crate) async fn find_or_begin(&self, services: &Services, plan: &Plan) -> Result<Progress, ErrorReport> {
         let begins = self.name_begins(services.config.vault_id.as_str());
         let found = services.clients.instances().list(&begins).await?;
         if let Some(instance) = found.iter().find(|instance| instance.status != "deleting") {
-            return self.progress(services, instance).await;
+            return self.progress(services, plan, instance).await;
         }
-        let newest = services.catalog.newest_available(&self.subject(), Kind::Snapshot).await?.ok_or_else(|| {
+        let newest = services.catalog.newest_usable(&self.subject(), Kind::Snapshot).await?.ok_or_else(|| {
             let message = format!(
-                "rule {} reads from a clone, but instance {} has no available snapshot to make one from; wait for the next snapshot slot",
+                "rule {} reads from a clone, but instance {} has no snapshot to make one from that is available and not refuted; wait for the next snapshot slot",
                 self.rule.id, self.database.instance
             );
             ErrorReport::new(ErrorCode::EnvironmentBad, message)
@@ -95,7 +93,7 @@ impl<'a> Purpose<'a> {
         let wanted = Wanted {
             name: &name,
             of: self.database,
-            from: &newest.value,
+            from: Source::Snapshot(&newest.value),
             tag: ("holdfast:export", format!("{} {}", self.rule.id, self.scheduled_time)),
             actor: "export",
             act: "export.clone",
@@ -106,29 +104,51 @@ impl<'a> Purpose<'a> {
     }
 
     /// How far a clone of this purpose has come.
-    pub(crate) async fn progress(&self, services: &Services, instance: &Instance) -> Result<Progress, ErrorReport> {
-        if HOPELESS.iter().any(|status| instance.status.starts_with(status)) {
-            let message = format!("clone {} is {}; RDS's events of it say why", instance.name, instance.status);
-            return Err(ErrorReport::new(ErrorCode::EnvironmentBad, message));
+    pub(crate) async fn progress(&self, services: &Services, plan: &Plan, instance: &Instance) -> Result<Progress, ErrorReport> {
+        if is_hopeless(instance) {
+            return Err(why_hopeless(instance));
         }
         if !instance.is_available() {
             return Ok(Progress::Coming(instance.name.clone()));
         }
         let point = self.snapshot_of(services, &instance.name).await?;
-        let Some(Content::Snapshot { identifier, .. }) = point.content() else {
+        let Some(Content::Snapshot { identifier, arn, .. }) = point.value.content() else {
             return Err(self.unknown_snapshot(&instance.name));
         };
-        let snapshot = services.clients.instances().describe_snapshot(identifier).await?;
+        let snapshot = services.clients.snapshots(SnapshotOf::of_arn(arn)).describe(identifier).await?;
         match (snapshot.state, snapshot.created_at) {
-            (SnapshotState::Available, Some(as_of)) => Ok(Progress::Ready(Quiet { instance: instance.name.clone(), as_of })),
+            (SnapshotState::Available, Some(as_of)) => {
+                self.prove(services, plan, &point, instance).await;
+                Ok(Progress::Ready(Quiet { instance: instance.name.clone(), as_of }))
+            }
             _ => Err(self.unknown_snapshot(&instance.name)),
         }
     }
 
+    /// A clone that answers is the restore test of its snapshot. Once for each clone; what cannot be asked is left to verify's own test.
+    async fn prove(&self, services: &Services, plan: &Plan, point: &Versioned<RecoveryPoint>, clone: &Instance) {
+        let asked_at = asked_at(clone).unwrap_or(self.scheduled_time);
+        let is_judged = match point.value.proof {
+            Proof::Unproven => false,
+            Proof::Proven { at, .. } | Proof::Refuted { at, .. } => at >= asked_at,
+        };
+        if is_judged {
+            return;
+        }
+        if let Err(report) = services.prove_snapshot(plan, point, &clone.name, asked_at).await {
+            tracing::warn!(
+                error.code = report.code.name(),
+                instance = clone.name,
+                "its snapshot was not proven: {}",
+                report.message
+            );
+        }
+    }
+
     /// The snapshot whose short name ends the clone's.
-    async fn snapshot_of(&self, services: &Services, name: &str) -> Result<RecoveryPoint, ErrorReport> {
+    async fn snapshot_of(&self, services: &Services, name: &str) -> Result<Versioned<RecoveryPoint>, ErrorReport> {
         let points = services.catalog.points(&self.subject(), Some(Kind::Snapshot), caps::POSTURE_POINTS_MAX).await?;
-        let found = points.into_iter().map(|point| point.value).find(|point| name.ends_with(&short_name(point.id.uuid())));
+        let found = points.into_iter().find(|point| name.ends_with(&short_name(point.value.id.uuid())));
         found.ok_or_else(|| self.unknown_snapshot(name))
     }
 

@@ -7,7 +7,7 @@ use runtime::{Invocation, services::Services};
 use sources::postgres::{Pool, Standing, Sweep};
 
 use crate::{
-    handler::{Done, run_item, run_set},
+    handler::{Done, run_item, run_set, to_begin},
     item::{Item, located},
     plan_items::Set,
     source,
@@ -62,6 +62,13 @@ async fn run_pool(services: &Services, plan: &Plan, pool: &Pool, sets: Vec<Set>,
             break;
         }
         let Some(set) = sets.remove(tenant) else { continue };
+        let set = match to_begin(services, plan, set).await {
+            Ok(set) => set,
+            Err(told) => {
+                done.extend(told);
+                continue;
+            }
+        };
         let (rows, others): (Set, Set) = set.into_iter().partition(|item| item.kind == Kind::Database);
         let reading = run_rows(services, plan, rows, &mut sweep, invocation);
         let listing = run_set(services, plan, std::mem::replace(&mut listings, others), invocation);

@@ -146,7 +146,7 @@ async fn start(
     for point in &points {
         point_ref(point)?;
         let item = json!({ "tenant": tenant, "recovery_point": point.id, "read_data": share.to_string(), "restore_test": false });
-        let execution = runs::start(services, caller, runs::VERIFY, tenant, item).await?;
+        let execution = runs::start(services, caller, runs::VERIFY, tenant.as_str(), item).await?;
         checks.push(json!({ "point": point.id, "kind": point.kind, "execution": execution }));
     }
     Ok(json!({ "tenant": tenant, "read_data": share.to_string(), "checks": checks }))
@@ -172,7 +172,9 @@ pub(crate) async fn status(services: &Services, started: Started) -> Result<Valu
     let machine = services.config.run_machine()?;
     let found = match services.clients.machines().execution(machine, &execution.to_string()).await {
         Err(error) if error.is_not_found() => {
-            let message = format!("there is no check {execution}, or not yet; start one with `holdfast vault check --read-data`");
+            let message = format!(
+                "there is no check {execution}, or not yet; start one with `holdfast vault check --tenant {tenant} --read-data 1/1`"
+            );
             return Err(ErrorReport::new(ErrorCode::UnknownRequest, message));
         }
         found => found?,

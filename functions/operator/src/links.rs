@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use catalog::tenants::TenantRecord;
 use domain::{
     Coded, ErrorCode, ErrorReport, RecoveryPointId, TenantId, caps,
-    point::{Content, Kind, RecoveryPoint, State},
+    point::{Content, Kind, RecoveryPoint},
     slot::Subject,
 };
 use runtime::services::{Services, place_in_chain, point_ref};
@@ -104,9 +104,8 @@ pub(crate) async fn placed(
 }
 
 fn line(record: &TenantRecord, sequence: u64, point: &RecoveryPoint) -> Value {
-    let (parent, stored_bytes) = match &point.state {
-        State::Available { content: Content::Export { parent, stored_bytes, .. }, .. }
-        | State::Expired { content: Content::Export { parent, stored_bytes, .. }, .. } => (*parent, Some(*stored_bytes)),
+    let (parent, stored_bytes) = match point.last_content() {
+        Some(Content::Export { parent, stored_bytes, .. }) => (*parent, Some(*stored_bytes)),
         _ => (None, None),
     };
     json!({

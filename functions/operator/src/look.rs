@@ -5,13 +5,23 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use catalog::{alerts::AlertRecord, tenants::TenantRecord};
 use domain::{
     ErrorCode, ErrorReport, TenantId, caps,
+    objectives::Objectives,
+    plan::Plan,
     point::{Content, Kind, Proof, RecoveryPoint},
+    register::Tenant,
+    request::RequestState,
     slot::Subject,
 };
+use futures::StreamExt;
 use jiff::Timestamp;
 use runtime::services::Services;
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+/// Readings of the catalog at the same time: a call has a minute.
+const READ_AT_ONCE: usize = 16;
+/// Tenants whose promises one answer shows, those first that are not kept; a Lambda answer holds 6 MB.
+const OBJECTIVES_SHOWN_MAX: usize = 1_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,33 +29,67 @@ pub(crate) struct PointsOf {
     pub(crate) tenant: Option<TenantId>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Day {
-    day: Option<Timestamp>,
-}
-
 /// Posture in one page: how many tenants, how many of them fresh and proven, what is open.
 pub(crate) async fn status(services: &Services) -> Result<Value, ErrorReport> {
     let plan = services.plan().await?;
     let tenants = services.catalog.tenants().await?;
     let (mut protected, mut with_point, mut proven) = (0, 0, 0);
-    for record in tenants.iter().filter(|record| record.tenant.is_protected()) {
+    let mut objectives = Vec::new();
+    let mut postures = futures::stream::iter(tenants.iter().map(|record| &record.tenant).filter(|tenant| tenant.is_protected()))
+        .map(|tenant| posture(services, &plan, tenant))
+        .buffered(READ_AT_ONCE);
+    while let Some(posture) = postures.next().await {
+        let Posture { tenant, usable, is_proven, held } = posture?;
         protected += 1;
-        let subject = Subject::Tenant(record.tenant.id.clone());
-        let points = services.catalog.points(&subject, Some(Kind::Database), caps::POSTURE_POINTS_MAX).await?;
-        with_point += usize::from(points.iter().any(|point| point.value.is_usable()));
-        proven += usize::from(points.iter().any(|point| is_proven(&point.value)));
+        with_point += usize::from(usable);
+        proven += usize::from(is_proven);
+        objectives.push((tenant, held));
     }
+    drop(postures);
+    // Whose promises are not kept comes first; otherwise the order is by tenant.
+    objectives
+        .sort_by_key(|(_, held)| Reverse([held.rpo, held.proof, held.rto].iter().filter(|one| one.met == Some(false)).count()));
+    let objectives_truncated = cut(&mut objectives, OBJECTIVES_SHOWN_MAX);
+    let objectives: Vec<Value> = objectives
+        .into_iter()
+        .map(|(tenant, held)| json!({ "tenant": tenant, "rpo": held.rpo, "proof": held.proof, "rto": held.rto }))
+        .collect();
     let open = services.catalog.open_alerts(caps::ALERTS_LISTED_MAX).await?.len();
-    let requests = services.catalog.requests(true, caps::REQUESTS_LISTED_MAX).await?.len();
+    let requests = services.catalog.requests(true, caps::REQUESTS_LISTED_MAX).await?;
+    let waiting = requests.iter().filter(|request| matches!(request.state, RequestState::AwaitingApproval { .. })).count();
+    let to_review = services.catalog.requests_to_review(caps::REQUESTS_LISTED_MAX).await?;
+    let overdue = to_review.iter().filter_map(|request| request.review.as_ref());
+    let overdue = overdue.filter(|review| review.is_overdue(services.clock.now())).count();
     Ok(json!({
         "environment": plan.environment,
         "vault": services.config.vault_id,
         "tenants": { "protected": protected, "with_recovery_point": with_point, "proven": proven },
         "open_alerts": open,
-        "open_restore_requests": requests,
+        "open_restore_requests": requests.len(),
+        "awaiting_approval": waiting,
+        "demanded_reviews": { "open": to_review.len(), "overdue": overdue },
+        "objectives": objectives,
+        "objectives_truncated": objectives_truncated,
     }))
+}
+
+/// What there is of a tenant, and what was promised.
+struct Posture<'a> {
+    tenant: &'a TenantId,
+    usable: bool,
+    is_proven: bool,
+    held: Objectives,
+}
+
+async fn posture<'a>(services: &Services, plan: &Plan, tenant: &'a Tenant) -> Result<Posture<'a>, ErrorReport> {
+    let subject = Subject::Tenant(tenant.id.clone());
+    let points = services.catalog.points(&subject, Some(Kind::Database), caps::POSTURE_POINTS_MAX).await?;
+    Ok(Posture {
+        tenant: &tenant.id,
+        usable: points.iter().any(|point| point.value.is_usable()),
+        is_proven: points.iter().any(|point| is_proven(&point.value)),
+        held: services.objectives(plan, tenant).await?,
+    })
 }
 
 /// Whether a recovery point came back in a restore test and still can.
@@ -56,14 +100,14 @@ fn is_proven(point: &RecoveryPoint) -> bool {
 /// Every tenant with its newest recovery points.
 pub(crate) async fn tenants(services: &Services) -> Result<Value, ErrorReport> {
     let mut listed = Vec::new();
-    for TenantRecord { tenant, .. } in services.catalog.tenants().await? {
+    for TenantRecord { tenant, erased, .. } in services.catalog.tenants().await? {
         let newest = services.catalog.newest_available(&Subject::Tenant(tenant.id.clone()), Kind::Database).await?;
         listed.push(json!({
             "tenant": tenant.id,
             "layout": tenant.layout.name(),
             "database": tenant.database_id,
             "criticality": tenant.criticality,
-            "status": tenant.status,
+            "status": if erased.is_some() { json!("erased") } else { json!(tenant.status) },
             "newest": newest.as_ref().map(|point| point.value.scheduled_time),
             "proof": newest.as_ref().map(|point| point.value.proof.name()),
         }));
@@ -98,10 +142,11 @@ pub(crate) async fn points(services: &Services, asked: PointsOf) -> Result<Value
             }
         }
     }
-    Ok(json!({ "points": found.iter().map(shown).collect::<Vec<_>>() }))
+    let now = services.clock.now();
+    Ok(json!({ "points": found.iter().map(|point| shown(point, now)).collect::<Vec<_>>() }))
 }
 
-fn shown(point: &RecoveryPoint) -> Value {
+fn shown(point: &RecoveryPoint, now: Timestamp) -> Value {
     let mut shown = json!({
         "id": point.id,
         "kind": point.kind,
@@ -110,11 +155,22 @@ fn shown(point: &RecoveryPoint) -> Value {
         "state": point.state.name(),
         "attempts": point.attempts,
         "proof": point.proof.name(),
-        "held": !point.holds.is_empty(),
+        "held": point.is_held(now),
     });
     match &point.subject {
         Subject::Tenant(tenant) => shown["tenant"] = json!(tenant),
         Subject::Instance(instance) => shown["instance"] = json!(instance),
+    }
+    match &point.proof {
+        Proof::Unproven => {}
+        Proof::Proven { at, rto_ms } => {
+            shown["proven_at"] = json!(at);
+            shown["rto_ms"] = json!(rto_ms);
+        }
+        Proof::Refuted { at, findings } => {
+            shown["refuted_at"] = json!(at);
+            shown["findings"] = json!(findings);
+        }
     }
     match &point.state {
         domain::point::State::Failed { code, message, .. } => shown["error"] = json!({ "code": code, "message": message }),
@@ -129,9 +185,10 @@ fn shown(point: &RecoveryPoint) -> Value {
             shown["stored_bytes"] = json!(stored_bytes);
             shown["read"] = json!(read);
         }
-        domain::point::State::Available { content: Content::Snapshot { identifier, settings, .. }, .. } => {
+        domain::point::State::Available { content: Content::Snapshot { identifier, settings, copied, .. }, .. } => {
             shown["snapshot"] = json!(identifier);
             shown["settings"] = settings.clone();
+            shown["copied"] = json!(copied);
         }
         _ => {}
     }
@@ -152,6 +209,7 @@ pub(crate) async fn alerts(services: &Services) -> Result<Value, ErrorReport> {
             json!({
                 "class": alert.class, "severity": alert.class.severity(), "subject": alert.subject, "opened_at": alert.opened_at,
                 "closed_at": record.closed_at, "summary": alert.summary, "meaning": alert.meaning, "remedy": alert.remedy,
+                "runbook": alert.class.runbook(),
             })
         })
         .collect();
@@ -174,14 +232,6 @@ pub(crate) fn cut<T>(list: &mut Vec<T>, max: usize) -> bool {
     let too_long = list.len() > max;
     list.truncate(max);
     too_long
-}
-
-/// The audit trail of one UTC day, today's by default.
-pub(crate) async fn audit(services: &Services, asked: Day) -> Result<Value, ErrorReport> {
-    let day = asked.day.unwrap_or_else(|| services.clock.now());
-    let mut entries = services.catalog.audit_of(day, caps::AUDIT_LISTED_MAX + 1).await?;
-    let truncated = cut(&mut entries, caps::AUDIT_LISTED_MAX);
-    Ok(json!({ "entries": entries, "truncated": truncated }))
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(crate) async fn start(services: &Services, caller: &Identity, asked: OfTenan
     let OfTenant { tenant } = asked;
     services.tenant(&tenant).await?;
     let item = json!({ "references": { "tenant": tenant } });
-    let execution = runs::start(services, caller, runs::REFERENCES, &tenant, item).await?;
+    let execution = runs::start(services, caller, runs::REFERENCES, tenant.as_str(), item).await?;
     Ok(json!({ "tenant": tenant, "execution": execution }))
 }
 
@@ -36,7 +36,8 @@ pub(crate) async fn status(services: &Services, started: Started) -> Result<Valu
     let machine = services.config.run_machine()?;
     let found = match services.clients.machines().execution(machine, &execution.to_string()).await {
         Err(error) if error.is_not_found() => {
-            let message = format!("there is no run {execution}, or not yet; start one with `holdfast references`");
+            let message =
+                format!("there is no run {execution}, or not yet; start one with `holdfast references --tenant {tenant}`");
             return Err(ErrorReport::new(ErrorCode::UnknownRequest, message));
         }
         found => found?,

@@ -29,30 +29,36 @@ pub(crate) const VERIFY: Work = Work { function: "verify", act: "vault.check" };
 /// Comparing rows with files.
 pub(crate) const REFERENCES: Work = Work { function: "verify", act: "references.reconcile" };
 
+/// Carrying an approved erasure out.
+pub(crate) const SHRED: Work = Work { function: "shred", act: "erase.run" };
+
+/// Making the catalog again.
+pub(crate) const REBUILD: Work = Work { function: "verify", act: "catalog.rebuild" };
+
 /// Starts an export of one tenant now.
 pub(crate) async fn run(services: &Services, caller: &Identity, asked: Run) -> Result<Value, ErrorReport> {
-    services.tenant(&asked.tenant).await?;
+    services.tenant(&asked.tenant).await?.check_not_erased()?;
     // The instant is the manual slot: whoever repeats the execution's input repeats the slot, not the backup.
     let requested_at = services.clock.now();
     let item = json!({ "tenant": asked.tenant, "requested_at": requested_at, "full": asked.full });
-    let execution = start(services, caller, EXPORT, &asked.tenant, item).await?;
+    let execution = start(services, caller, EXPORT, asked.tenant.as_str(), item).await?;
     Ok(json!({ "tenant": asked.tenant, "full": asked.full, "requested_at": requested_at, "execution": execution }))
 }
 
-/// Starts the work on an item; returns the execution's name.
+/// Starts the work on an item, about this subject; returns the execution's name.
 pub(crate) async fn start(
     services: &Services,
     caller: &Identity,
     Work { function, act }: Work,
-    tenant: &TenantId,
+    subject: &str,
     item: Value,
 ) -> Result<RunId, ErrorReport> {
     let machine = services.config.run_machine()?;
     let execution = services.fresh.run_id();
     let name = execution.to_string();
     let detail = format!("{name}: {item}");
-    services.audit(Phase::Intent, &caller.arn, act, tenant.as_str(), &detail).await?;
+    services.audit(Phase::Intent, &caller.arn, act, subject, &detail).await?;
     services.clients.machines().start(machine, &name, &json!({ "function": function, "item": item })).await?;
-    services.audit(Phase::Outcome, &caller.arn, act, tenant.as_str(), &format!("{name}: started")).await?;
+    services.audit(Phase::Outcome, &caller.arn, act, subject, &format!("{name}: started")).await?;
     Ok(execution)
 }

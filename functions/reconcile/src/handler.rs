@@ -12,7 +12,7 @@ use runtime::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{coverage, missed, stuck};
+use crate::{coverage, erasures, leftovers, missed, objectives, reviews, stuck};
 
 /// What an operator or a runbook asks for: a scan of the databases now, whenever the last one was.
 #[derive(Debug, Deserialize)]
@@ -39,19 +39,30 @@ pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invoc
         Err(report) => (remembered, Err(report)),
     };
     let missed = missed::alert(services, &plan, &tenants).await;
-    let looks = [stuck::runs(services, &plan).await, stuck::requests(services, &plan).await, untold(services, &plan).await];
-    let missed = missed?;
-    tracing::info!(tenants = tenants.len(), missed = missed.len(), "reconciled");
+    let unkept = objectives::look(services, &plan, &tenants).await;
+    let looks = [
+        stuck::runs(services, &plan).await,
+        stuck::requests(services, &plan).await,
+        stuck::recoveries(services, &plan).await,
+        reviews::look(services, &plan).await,
+        erasures::look(services, &plan).await,
+        untold(services, &plan).await,
+    ];
+    let (missed, unkept) = (missed?, unkept?);
+    tracing::info!(tenants = tenants.len(), missed = missed.len(), unkept, "reconciled");
     // Last, because it takes the longest. Without the register nobody could say whose anything is.
     register?;
     let coverage = Box::pin(coverage::look(services, &plan, &tenants, &missed, scan_now, invocation)).await;
     looks.into_iter().collect::<Result<(), ErrorReport>>()?;
     let coverage::Looked { report, scanned } = coverage?;
+    if scanned {
+        leftovers::look(services, &plan, invocation).await?;
+    }
     let missed: BTreeSet<String> = missed.iter().map(missed::alert_subject).collect();
     let coverage = json!({
         "scanned": scanned, "scanned_at": report.scanned_at, "uncovered": report.uncovered().count(), "unseen": report.unseen.len(),
     });
-    Ok(json!({ "tenants": tenants.len(), "missed": missed, "coverage": coverage }))
+    Ok(json!({ "tenants": tenants.len(), "missed": missed, "unkept": unkept, "coverage": coverage }))
 }
 
 /// A tenant that is gone from the register is no longer backed up, and a slip in the query looks just the same.

@@ -1,8 +1,12 @@
 //! The `reconcile` function's process: it makes the services once and hands every event to the handler.
 
 mod coverage;
+mod erasures;
 mod handler;
+mod leftovers;
 mod missed;
+mod objectives;
+mod reviews;
 mod stuck;
 
 use runtime::{door, services::Services};

@@ -12,19 +12,21 @@ use domain::{
     slot::Subject,
 };
 use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use runtime::services::{Said, Services};
 
 /// Readings of the catalog at the same time: enough to look through many tenants in one invocation.
-const READ_AT_ONCE: usize = 16;
+pub(crate) const READ_AT_ONCE: usize = 16;
 
 /// Opens an alert for each missed slot and closes those that are made up for. Returns what is missed.
 pub(crate) async fn alert(services: &Services, plan: &Plan, tenants: &[Tenant]) -> Result<Vec<MissedSlot>, ErrorReport> {
     let newest = newest_points(services, plan, tenants).await?;
     let lookup = |subject: &Subject, kind: Kind| newest.get(&(subject.clone(), kind)).copied();
-    let missed = rpo::missed_slots(plan, &plan.zone()?, tenants, &lookup, services.clock.now());
+    let now = services.clock.now();
+    let missed = rpo::missed_slots(plan, &plan.zone()?, tenants, &lookup, now);
     let troubled: BTreeSet<String> = missed.iter().map(alert_subject).collect();
     for slot in &missed {
-        services.raise(plan, AlertClass::MissedSlot, &alert_subject(slot), said(slot)).await?;
+        services.raise(plan, AlertClass::MissedSlot, &alert_subject(slot), said(slot, now)).await?;
     }
     for open in services.catalog.alerts(Some(AlertClass::MissedSlot), domain::caps::LISTED_POINTS_MAX).await? {
         if open.closed_at.is_none() && !troubled.contains(&open.alert.subject) {
@@ -61,13 +63,14 @@ pub(crate) fn alert_subject(slot: &MissedSlot) -> String {
     format!("{} of rule {}", slot.subject, slot.rule)
 }
 
-fn said(slot: &MissedSlot) -> Said {
+fn said(slot: &MissedSlot, now: Timestamp) -> Said {
     let kinds: Vec<&str> = slot.kinds.iter().map(|kind| kind.name()).collect();
     let rpo = slot.rpo_minutes;
     let meaning = match slot.newest {
         Some(newest) => {
+            let lost = now.duration_since(newest).as_mins();
             format!(
-                "the newest recovery point holds what there was at {newest}; all after it would be lost, against an RPO of {rpo} minutes"
+                "the newest recovery point holds what there was at {newest}; all after it would be lost, {lost} minutes against an RPO of {rpo}"
             )
         }
         None => "there is no recovery point at all: everything would be lost".to_owned(),

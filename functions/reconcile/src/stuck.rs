@@ -1,4 +1,4 @@
-//! Work that began and never ended: runs whose invocation was killed and not delivered again, requests whose runbook is gone.
+//! Work that began and never ended: runs whose invocation was killed and not delivered again, requests and recoveries whose runbook is gone.
 
 use catalog::Record;
 use domain::{
@@ -7,6 +7,7 @@ use domain::{
     caps,
     plan::Plan,
     point::{Kind, RecoveryPoint, State},
+    recovery::Recovery,
 };
 use jiff::{SignedDuration, Timestamp};
 use runtime::services::{Said, Services};
@@ -67,4 +68,60 @@ pub(crate) async fn requests(services: &Services, plan: &Plan) -> Result<(), Err
         }
     }
     Ok(())
+}
+
+/// Ends recoveries that are older than their runbook can be, as [`requests`] does.
+pub(crate) async fn recoveries(services: &Services, plan: &Plan) -> Result<(), ErrorReport> {
+    let now = services.clock.now();
+    for listed in services.catalog.recoveries(true, caps::LISTED_POINTS_MAX).await? {
+        // The listing may lag behind; the decision is made on the record itself.
+        let recovery = services.catalog.recovery(listed.id).await?.value;
+        if !is_lost(&recovery, now) {
+            continue;
+        }
+        let id = recovery.id;
+        let report = ErrorReport::new(
+            ErrorCode::ApprovalInvalid,
+            format!("it was still {} long after its runbook must have ended", recovery.state.name()),
+        );
+        let said = Said {
+            summary: format!("the recovery {id} of the environment has lapsed: {report}"),
+            meaning: "nothing more will come of it; instances that it made stay, and cost".to_owned(),
+            remedy: format!(
+                "`holdfast recover watch {id}` lists the instances; look at the state machine's execution of that name, and ask for another \
+                 recovery if it is still wanted"
+            ),
+        };
+        services.all_clear(AlertClass::RecoveryAwaitsApproval, &id.to_string()).await?;
+        services.raise(plan, AlertClass::RecoveryFailed, &id.to_string(), said).await?;
+        match services.catalog.advance_recovery(id, |recovery| recovery.fail(&report, now)).await {
+            Err(error) if error.code() != ErrorCode::Fenced => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_lost(recovery: &Recovery, now: Timestamp) -> bool {
+    !recovery.state.is_final() && is_over(recovery.requested_at, caps::RECOVERY_OPEN_AT_MOST_S, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::identity::Identity;
+
+    use super::*;
+
+    #[test]
+    fn a_recovery_is_lost_once_its_runbook_must_have_ended_and_only_while_it_is_open() {
+        let ana = Identity { arn: "arn:aws:iam::1:user/ana".into(), principal: "ana".into(), account: "1".into() };
+        let id = "rc_00000000-0000-7000-8000-000000000001".parse().unwrap();
+        let open = Recovery::new(id, None, "gone".into(), ana, Timestamp::UNIX_EPOCH);
+        let after = |seconds: i64| Timestamp::from_second(seconds).unwrap();
+        assert!(!is_lost(&open, after(caps::RECOVERY_OPEN_AT_MOST_S)));
+        let late = after(caps::RECOVERY_OPEN_AT_MOST_S + 1);
+        assert!(is_lost(&open, late));
+        let ended = open.fail(&ErrorReport::new(ErrorCode::DeadlineNear, "m"), late).unwrap();
+        assert!(!is_lost(&ended, late));
+    }
 }

@@ -1,7 +1,7 @@
 //! A tenant's settings: what is missing is made again, what differs is put right, and values are never touched (ADR 8).
 
 use aws::{AwsError, Started};
-use domain::{Coded, ErrorCode, ErrorReport, RequestId, request::Findings};
+use domain::{Coded, ErrorCode, ErrorReport, request::Findings};
 use runtime::services::first_few;
 use sources::configuration::{self, Change, Comparison, Prefixes, Setting};
 
@@ -17,7 +17,7 @@ pub(crate) async fn compare(work: &Work<'_>) -> Result<Findings, ErrorReport> {
 ///
 /// There is no lock here: every change is one that may be made twice, none is made to a setting that is not on the way that was
 /// approved, and the last look is at what is there in the end, whoever made it.
-pub(crate) async fn carry_out(work: &Work<'_>, _: RequestId, approved: &str) -> Result<Carried, ErrorReport> {
+pub(crate) async fn carry_out(work: &Work<'_>, approved: &str) -> Result<Carried, ErrorReport> {
     let before = hold(work).await?;
     // Settings about which nothing more is done: refused by their service, or suddenly there.
     let (mut refused, mut appeared) = (Vec::new(), Vec::new());

@@ -8,7 +8,7 @@ use runtime::{Event, Invocation, services::Services};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{abandon, await_approval, execute, preview};
+use crate::{abandon, await_approval, execute, preview, recovery};
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case", deny_unknown_fields)]
@@ -20,10 +20,13 @@ enum Step {
 }
 
 /// Serves one event.
-pub(crate) async fn handle(services: &Services, event: Event, _: &Invocation) -> Result<Value, ErrorReport> {
+pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invocation) -> Result<Value, ErrorReport> {
     let Event::Item(item) = event else {
-        return Err(event.refused("restore", "an item with a step of a restore request").into());
+        return Err(event.refused("restore", "an item with a step of a restore request or of a recovery").into());
     };
+    if recovery::is_of_one(&item) {
+        return Box::pin(recovery::handle(services, item, invocation)).await;
+    }
     let (request, state) = match Event::item(item)? {
         Step::Preview { request } => (request, Box::pin(preview::preview(services, request)).await?),
         Step::AwaitApproval { request, task_token } => {

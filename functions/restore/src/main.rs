@@ -1,13 +1,17 @@
 //! The `restore` function's process: it makes the services once and hands every event to the handler.
 
 mod abandon;
+mod audited;
 mod await_approval;
 mod configuration;
 mod database;
 mod execute;
 mod handler;
+mod measured;
 mod media;
+mod original;
 mod preview;
+mod recovery;
 mod work;
 
 use runtime::{door, services::Services};

@@ -1,7 +1,7 @@
 //! A tenant's files.
 
 use aws::MediaPrefix;
-use domain::{ErrorCode, ErrorReport, RequestId, point::Kind, request::Findings, slot::Subject};
+use domain::{ErrorCode, ErrorReport, point::Kind, request::Findings, slot::Subject};
 use sources::media::restore::{self, Bucket};
 
 use crate::work::{Carried, Work};
@@ -34,7 +34,7 @@ pub(crate) async fn compare(work: &Work<'_>) -> Result<Findings, ErrorReport> {
 
 /// Makes the recorded versions current again, and proves it. Of two deliveries at once, each write is one's only: it is
 /// conditional on what was looked at, and the other fails with `Fenced` and goes on when it is delivered again.
-pub(crate) async fn carry_out(work: &Work<'_>, _: RequestId, approved: &str) -> Result<Carried, ErrorReport> {
+pub(crate) async fn carry_out(work: &Work<'_>, approved: &str) -> Result<Carried, ErrorReport> {
     let target = target(work)?;
     let way_back = way_back(work, &target).await?;
     let done = Box::pin(restore::run(&work.reader, &target, approved)).await?;
@@ -48,7 +48,7 @@ async fn way_back(work: &Work<'_>, target: &MediaPrefix) -> Result<String, Error
     let newest = work.services.catalog.newest_usable(&Subject::Tenant(tenant.clone()), Kind::Media).await?;
     Ok(match newest.filter(|newest| newest.value.id != work.point.id) {
         Some(newest) => format!(
-            "older versions in {place}; `holdfast restore request --tenant {tenant} --point {}` leads back to the files of {}",
+            "older versions in {place}; `holdfast restore request --tenant {tenant} --point {} --reason …` leads back to the files of {}",
             newest.value.id, newest.value.scheduled_time
         ),
         None => format!("older versions in {place}; no later recovery point leads back to them"),

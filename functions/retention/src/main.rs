@@ -1,7 +1,9 @@
 //! The `retention` function's process: it makes the services once and hands every event to the handler.
 
 mod handler;
+mod policy;
 mod run;
+mod sweep;
 
 use runtime::{door, services::Services};
 

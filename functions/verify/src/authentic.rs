@@ -7,6 +7,7 @@ use domain::{
     plan::Plan,
     point::{Kind, Proof, RecoveryPoint},
     register::Tenant,
+    verification::Shares,
 };
 use runtime::services::{Said, Services, first_few, point_ref};
 use vault::{CheckReport, Share};
@@ -30,19 +31,31 @@ pub(crate) async fn check(
     );
     if !report.is_clean() {
         refute(services, plan, tenant, point, lines(&report)).await?;
-    } else if takes_back(&point.value, share) {
-        services.all_clear(AlertClass::BackupBad, &point.value.id.to_string()).await?;
+    } else if share == Share::ALL {
+        let now = services.clock.now();
+        services.catalog.record_checked(&point.value, |checked| checked.read(Shares::ALL, now)).await?;
+        take_back(services, point).await?;
     }
     Ok(report)
 }
 
-/// Whether a check without findings ends what was said against a recovery point.
+/// Takes back what was said against a recovery point of which every chunk was just found sound, unless only a restore test may.
+pub(crate) async fn take_back(services: &Services, point: &Versioned<RecoveryPoint>) -> Result<(), ErrorReport> {
+    if !takes_back(&point.value) {
+        return Ok(());
+    }
+    if matches!(point.value.proof, Proof::Refuted { .. }) {
+        services.catalog.judge(point, Proof::Unproven).await?;
+    }
+    services.all_clear(AlertClass::BackupBad, &point.value.id.to_string()).await
+}
+
+/// Whether a check of everything without findings ends what was said against a recovery point.
 ///
-/// A share says nothing of the chunks outside it. And what a restore test refuted is bad although its bytes are sound; only another
-/// test can take that back.
-fn takes_back(point: &RecoveryPoint, share: Share) -> bool {
-    let refuted_by_test = point.kind == Kind::Database && matches!(point.proof, Proof::Refuted { .. });
-    share == Share::ALL && !refuted_by_test
+/// What a restore test found wrong is bad although its bytes are sound, and what did not load may not load again: only another
+/// test can take that back. Of files and settings there are none.
+fn takes_back(point: &RecoveryPoint) -> bool {
+    point.kind != Kind::Database
 }
 
 /// The findings of a check, each as a line.
@@ -91,6 +104,11 @@ pub(crate) async fn refute(
         ),
     };
     services.catalog.judge(point, Proof::Refuted { at: services.clock.now(), findings }).await?;
+    // Nothing that was found sound before counts any more: the next round reads it whole.
+    services
+        .catalog
+        .record_checked(&point.value, |checked| (checked.present_at, checked.authentic_at) = Default::default())
+        .await?;
     services.raise(plan, AlertClass::BackupBad, &id.to_string(), said).await
 }
 
@@ -110,17 +128,12 @@ mod tests {
     }
 
     #[test]
-    fn only_a_check_of_everything_takes_back_what_was_said_and_never_what_a_restore_test_said() {
+    fn sound_bytes_take_back_what_was_said_of_files_and_only_a_restore_test_what_was_said_of_a_database() {
         let refuted = || Proof::Refuted { at: Timestamp::UNIX_EPOCH, findings: vec!["f".into()] };
-        let half: Share = "1/2".parse().unwrap();
-        for (kind, proof, share, expected) in [
-            (Kind::Database, Proof::Unproven, Share::ALL, true),
-            (Kind::Database, refuted(), Share::ALL, false),
-            (Kind::Media, refuted(), Share::ALL, true),
-            (Kind::Database, Proof::Unproven, half, false),
-            (Kind::Media, refuted(), half, false),
-        ] {
-            assert_eq!(takes_back(&point(kind, proof.clone()), share), expected, "{kind:?} {proof:?} {share}");
+        for (kind, proof, expected) in
+            [(Kind::Database, Proof::Unproven, false), (Kind::Database, refuted(), false), (Kind::Media, refuted(), true)]
+        {
+            assert_eq!(takes_back(&point(kind, proof.clone())), expected, "{kind:?} {proof:?}");
         }
     }
 

@@ -9,11 +9,20 @@ use runtime::{copies::VAULT_TAG, services::short_name};
 /// How every clone's name begins; roles and event rules go by it.
 pub(crate) const PREFIX: &str = "holdfast-drill-";
 
-/// The clone's name: derived from what it is for, so that two deliveries of one tick ask for one clone.
+/// The clone's name: derived from the snapshot it is made from in a tick, or the export a person wants tested, so that two deliveries ask
+/// for one clone.
 ///
-/// It begins with the time, to the minute, so that records of restore tests are listed in order.
+/// It begins with the time, so that records of restore tests are listed in order; to the millisecond, so that a person who asks again is heard.
 pub(crate) fn name(point: RecoveryPointId, asked_at: Timestamp) -> String {
-    format!("{PREFIX}{}-{}", asked_at.strftime("%Y%m%dt%H%M"), short_name(point.uuid()))
+    format!("{PREFIX}{}-{}", asked_at.strftime("%Y%m%dt%H%M%S%3f"), short_name(point.uuid()))
+}
+
+/// The name of a tick's clone that takes what did not fit on `before` others of the same snapshot.
+pub(crate) fn further_name(point: RecoveryPointId, asked_at: Timestamp, before: usize) -> String {
+    match before {
+        0 => name(point, asked_at),
+        _ => format!("{}-{}", name(point, asked_at), before + 1),
+    }
 }
 
 /// Whether an instance is a clone of this vault that runs, and costs, although its restore test is over or was never recorded.
@@ -50,7 +59,7 @@ mod tests {
     #[test]
     fn two_deliveries_ask_for_one_clone_and_other_points_and_ticks_for_others() {
         let first = name(point("287069b31ef2"), at(NOW));
-        assert_eq!(first, "holdfast-drill-20261123t0430-287069b31ef2");
+        assert_eq!(first, "holdfast-drill-20261123t043000000-287069b31ef2");
         assert_eq!(first, name(point("287069b31ef2"), at(NOW)));
         assert_ne!(first, name(point("287069b31ef3"), at(NOW)));
         assert_ne!(first, name(point("287069b31ef2"), at("2026-11-24T04:30:00Z")));
@@ -58,10 +67,14 @@ mod tests {
 
     #[test]
     fn a_clones_name_is_one_that_rds_takes() {
-        let name = name(point("287069b31ef2"), at(NOW));
-        assert!(name.len() <= 63 && name.starts_with(|first: char| first.is_ascii_lowercase()), "{name}");
-        assert!(!name.contains("--") && !name.ends_with('-'), "{name}");
-        assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'), "{name}");
+        let names = [0, 1, 99].map(|before| further_name(point("287069b31ef2"), at(NOW), before));
+        assert_eq!(names[0], name(point("287069b31ef2"), at(NOW)));
+        assert_eq!(names[1], format!("{}-2", names[0]));
+        for name in names {
+            assert!(name.len() <= 63 && name.starts_with(|first: char| first.is_ascii_lowercase()), "{name}");
+            assert!(!name.contains("--") && !name.ends_with('-'), "{name}");
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'), "{name}");
+        }
     }
 
     fn instance() -> Instance {

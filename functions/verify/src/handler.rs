@@ -1,8 +1,9 @@
-//! Verification: every stored byte of the newest recovery points is read again, the end of every tenant's chain is followed, and one
-//! tenant is really restored, in isolation.
+//! Verification: everything in the vault is looked for every day and read again within a week, the end of every tenant's chain is followed,
+//! and recovery points are really restored, in isolation.
 //!
 //! The first two say whether what is stored is authentic and whole, and whether something was taken out. Only the last proves a
-//! recovery point.
+//! recovery point. When what is due, `domain::verification` says. Snapshots are not in the vault: that RDS still has them, the function
+//! `snapshot` sees, and what is in them only a restore test.
 
 use std::time::Duration;
 
@@ -13,7 +14,6 @@ use domain::{
     plan::Plan,
     point::{Kind, RecoveryPoint},
     register::Tenant,
-    slot::Subject,
 };
 use jiff::Timestamp;
 use runtime::{
@@ -26,15 +26,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use vault::{CheckReport, Share};
 
-use crate::{authentic, chain, drill, references};
+use crate::{authentic, chain, drill, environment::Unchecked, rebuild, references, rounds};
 
-/// The rule whose tick checks everything and begins a restore test.
+/// The rule whose tick begins the day's round and its restore tests.
 const DAILY: &str = "verify-daily";
-/// The rule whose tick only follows restore tests under way.
+/// The rule whose tick goes on with both.
 const FOLLOW: &str = "verify-follow";
-
-/// What is read again of every tenant.
-const CHECKED: [Kind; 3] = [Kind::Database, Kind::Media, Kind::Configuration];
 
 /// What an operator or a runbook names.
 #[derive(Debug, Deserialize)]
@@ -63,14 +60,17 @@ impl Item {
 /// Serves one event.
 pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invocation) -> Result<Value, ErrorReport> {
     match event {
-        Event::Tick { rule, .. } if rule == FOLLOW => drill::follow_all(services, invocation).await,
+        Event::Tick { rule, .. } if rule == FOLLOW => follow(services, invocation).await,
         Event::Tick { rule, scheduled_time } if rule == DAILY => daily(services, scheduled_time, invocation).await,
         Event::Tick { rule, .. } => {
             let message = format!("verify has no rule `{rule}`; its schedules' ticks name `{DAILY}` and `{FOLLOW}`");
             Err(ErrorReport::new(ErrorCode::UnknownRule, message))
         }
         Event::Rds(event) if event.source_type == RdsSource::Instance => {
-            drill::follow_one(services, &event.source_identifier).await
+            drill::follow_one(services, &event.source_identifier, invocation).await
+        }
+        Event::Item(item) if item.get("rebuild").is_some() => {
+            Box::pin(rebuild::rebuild(services, Event::item(item)?, invocation)).await
         }
         Event::Item(item) if item.get("references").is_some() => references::one(services, Event::item(item)?, invocation).await,
         Event::Item(item) => one(services, Event::item(item)?, invocation).await,
@@ -78,89 +78,129 @@ pub(crate) async fn handle(services: &Services, event: Event, invocation: &Invoc
     }
 }
 
-/// Begins the restore test that is most due, checks the newest recovery points of every tenant and the end of its chain, then reconciles
-/// rows with files.
+/// Begins the restore tests that are due, checks the end of every tenant's chain, reads again what is due of everything that is stored, and
+/// reconciles rows with files.
 async fn daily(services: &Services, tick: Timestamp, invocation: &Invocation) -> Result<Value, ErrorReport> {
     let plan = services.plan().await?;
-    let mut records = services.catalog.tenants().await?;
-    records.retain(|record| record.tenant.is_protected());
-    let tenants: Vec<Tenant> = records.iter().map(|record| record.tenant.clone()).collect();
+    let (records, tenants) = protected(services).await?;
     let mut trouble = Trouble::default();
-    // The test first: a round that runs out of time would never come to it.
-    let begun = match drill::begin_due(services, &plan, &tenants, tick).await {
+    rounds::begin(services, tick).await?;
+    // The tests first: their clones take minutes to appear.
+    let begun = match drill::begin_due(services, &plan, &tenants, tick, invocation, &mut trouble).await {
         Ok(begun) => begun,
         Err(report) => {
-            trouble.note("the day's restore test", report);
-            None
+            trouble.note("the day's restore tests", report);
+            Vec::new()
         }
     };
-    let mut round = Round::default();
     let records = from_the_days_start(records, tick);
-    check_all(services, &plan, &records, invocation, &mut round, &mut trouble).await;
-    // Last: what is stored has to be right before it is worth comparing.
-    let references = references::all(services, &plan, &records, invocation, &mut trouble).await;
+    let mut unchecked = Unchecked::default();
+    let chains = check_chains(services, &plan, &records, invocation, &mut unchecked, &mut trouble).await;
+    if let Err(report) = rebuild::unknown::tell(services, &plan).await {
+        trouble.note("the search for chains that the catalog does not know", report);
+    }
+    // It may take all the time there is; the follower goes on with it then.
+    let read = rounds::go_on(services, &plan, &records, &mut unchecked, invocation).await.unwrap_or_else(|report| {
+        trouble.note("the round over what is stored", report);
+        rounds::Done::default()
+    });
+    unchecked.tell(services, &plan, read.whole, &mut trouble).await;
+    let references = reconcile_references(services, &plan, &records, &read, invocation, &mut trouble).await;
     trouble.into_result()?;
     Ok(json!({
-        "checked": round.checked, "bad": round.bad, "chains": round.chains, "chains_broken": round.chains_broken, "drill": begun,
-        "references": references,
+        "checked": read.checked, "bad": read.bad, "chunks_read": read.chunks_read, "paused": read.paused, "chains": chains.followed,
+        "chains_broken": chains.broken, "drills": begun, "references": references,
     }))
 }
 
-/// What a round has found.
+/// Moves restore tests on, begins those that there was no room for, and goes on with the day's round.
+async fn follow(services: &Services, invocation: &Invocation) -> Result<Value, ErrorReport> {
+    let mut trouble = Trouble::default();
+    let followed = drill::follow_all(services, invocation, &mut trouble).await;
+    let round = services.catalog.round().await?;
+    let now = services.clock.now();
+    let mut read = rounds::Done::default();
+    if let Some(round) = round.filter(|round| rounds::is_open(&round.value, now) || !round.value.tests_begun) {
+        let plan = services.plan().await?;
+        let (records, tenants) = protected(services).await?;
+        if !round.value.tests_begun
+            && let Err(report) = drill::begin_due(services, &plan, &tenants, round.value.tick, invocation, &mut trouble).await
+        {
+            trouble.note("the restore tests that are left", report);
+        }
+        let mut unchecked = Unchecked::default();
+        if round.value.failed_at.is_some() && rounds::is_open(&round.value, now) {
+            // What failed may have been that.
+            check_chains(services, &plan, &records, invocation, &mut unchecked, &mut trouble).await;
+        }
+        match rounds::go_on(services, &plan, &records, &mut unchecked, invocation).await {
+            Ok(done) => read = done,
+            Err(report) => trouble.note("the round over what is stored", report),
+        }
+        unchecked.tell(services, &plan, read.whole, &mut trouble).await;
+        reconcile_references(services, &plan, &records, &read, invocation, &mut trouble).await;
+    }
+    trouble.into_result()?;
+    Ok(json!({ "drills": followed, "checked": read.checked, "bad": read.bad }))
+}
+
+/// Reconciles rows with files once the round is through: what is stored has to be right before it is worth comparing.
+async fn reconcile_references(
+    services: &Services,
+    plan: &Plan,
+    records: &[TenantRecord],
+    read: &rounds::Done,
+    invocation: &Invocation,
+    trouble: &mut Trouble,
+) -> Option<references::Round> {
+    match read.whole {
+        true => Some(references::all(services, plan, records, invocation, trouble).await),
+        false => None,
+    }
+}
+
+async fn protected(services: &Services) -> Result<(Vec<TenantRecord>, Vec<Tenant>), ErrorReport> {
+    let mut records = services.catalog.tenants().await?;
+    records.retain(|record| record.tenant.is_protected());
+    let tenants = records.iter().map(|record| record.tenant.clone()).collect();
+    Ok((records, tenants))
+}
+
+/// What following the chains came to.
 #[derive(Default)]
-struct Round {
-    checked: usize,
-    bad: usize,
-    chains: usize,
-    chains_broken: usize,
+struct Chains {
+    followed: usize,
+    broken: usize,
 }
 
 /// Goes round the tenants until time runs out; tomorrow's round begins elsewhere.
-async fn check_all(
+async fn check_chains(
     services: &Services,
     plan: &Plan,
     records: &[TenantRecord],
     invocation: &Invocation,
-    round: &mut Round,
+    unchecked: &mut Unchecked,
     trouble: &mut Trouble,
-) {
-    let mut perhaps_mended = Vec::new();
+) -> Chains {
+    let (mut chains, mut perhaps_mended) = (Chains::default(), Vec::new());
     for record in records {
         let id = &record.tenant.id;
-        for kind in CHECKED {
-            if let Err(near) = invocation.deadline.check("the next recovery point's check") {
-                return trouble.note(&format!("the round, at tenant {id},"), near);
-            }
-            if let Err(report) = check_newest(services, plan, &record.tenant, kind, round).await {
-                trouble.note(&format!("the check of the newest {} of tenant {id}", kind.name()), report);
-            }
+        if let Err(near) = invocation.deadline.check("the next tenant's chain") {
+            trouble.note(&format!("the round, at tenant {id},"), near);
+            return chains;
         }
         match chain::check_end(services, plan, record).await {
             Ok(sound) => {
-                round.chains += 1;
-                round.chains_broken += usize::from(!sound);
+                chains.followed += 1;
+                chains.broken += usize::from(!sound);
                 perhaps_mended.extend(sound.then_some(record));
             }
-            Err(report) => trouble.note(&format!("the check of the chain of tenant {id}"), report),
+            Err(report) => unchecked.note(format!("the chain of tenant {id}"), report),
         }
     }
     // Last, because a chain that was found broken is followed from its start.
     chain::take_back(services, &perhaps_mended, invocation, trouble).await;
-}
-
-async fn check_newest(
-    services: &Services,
-    plan: &Plan,
-    tenant: &Tenant,
-    kind: Kind,
-    round: &mut Round,
-) -> Result<(), ErrorReport> {
-    if let Some(point) = services.catalog.newest_available(&Subject::Tenant(tenant.id.clone()), kind).await? {
-        let report = authentic::check(services, plan, tenant, &point, Share::ALL).await?;
-        round.checked += 1;
-        round.bad += usize::from(!report.is_clean());
-    }
-    Ok(())
+    chains
 }
 
 /// Checks one recovery point and begins its restore test, unless only the check is wanted.
@@ -187,7 +227,7 @@ async fn one(services: &Services, item: Item, invocation: &Invocation) -> Result
         return Err(ErrorReport::new(ErrorCode::NotAuthentic, message));
     }
     let begun = match point.value.kind {
-        Kind::Database if item.restore_test => Some(drill::begin(services, &plan, &tenant, &point.value, None).await?),
+        Kind::Database if item.restore_test => Some(drill::begin_one(services, &plan, &tenant, &point.value).await?),
         _ => None,
     };
     let read = json!({

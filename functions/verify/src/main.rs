@@ -5,9 +5,13 @@ mod chain;
 mod clone;
 mod compare;
 mod drill;
+mod due;
+mod environment;
 mod handler;
+mod rebuild;
 mod references;
-mod rotation;
+mod rounds;
+mod test;
 mod verdict;
 
 use runtime::{door, services::Services};

@@ -1,0 +1,40 @@
+//! The runbook waits: its token is kept for the approval, and the subscribers are told.
+
+use domain::{
+    ErrorReport, RecoveryId,
+    alert::AlertClass,
+    recovery::{Recovery, RecoveryPlan, RecoveryState},
+};
+use runtime::services::{Said, Services};
+
+/// Records the token that lets the runbook go on.
+pub(super) async fn await_approval(services: &Services, id: RecoveryId, token: String) -> Result<&'static str, ErrorReport> {
+    let recovery = services.catalog.advance_recovery(id, |recovery| recovery.await_approval(token)).await?.value;
+    if let RecoveryState::AwaitingApproval { plan, .. } = &recovery.state {
+        let backup_plan = services.plan().await?;
+        let needed = services.recovery_approvals_needed(&backup_plan, &recovery.requested_by).await?;
+        let told = said(&recovery, plan, needed);
+        services.raise(&backup_plan, AlertClass::RecoveryAwaitsApproval, &id.to_string(), told).await?;
+    }
+    Ok(recovery.state.name())
+}
+
+fn said(recovery: &Recovery, plan: &RecoveryPlan, needed: u8) -> Said {
+    let Recovery { id, to, reason, requested_by, .. } = recovery;
+    let to = to.map_or_else(|| "the newest there is".to_owned(), |to| format!("{to}"));
+    let others = if needed == 1 { "another person agrees".to_owned() } else { format!("{needed} other people agree") };
+    let made = plan.instances.iter().filter(|instance| instance.from.is_some()).count();
+    Said {
+        summary: format!("{} asks to recover the whole environment to {to}: {reason}", requested_by.arn),
+        meaning: format!(
+            "{made} of {} instances would be made anew beside what is there, and {} tenants be restored on them, {} from exports; nothing \
+             happens until {others}",
+            plan.instances.len(),
+            plan.tenants,
+            plan.from_exports
+        ),
+        remedy: format!(
+            "look at `holdfast recover preview {id}`, then, as another person, `holdfast recover approve {id}`; without it the request lapses"
+        ),
+    }
+}

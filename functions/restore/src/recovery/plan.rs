@@ -1,0 +1,162 @@
+//! What a recovery would do, worked out from the catalog and RDS without writing anything anywhere else.
+
+use std::collections::BTreeMap;
+
+use aws::{SnapshotOf, SnapshotState};
+use domain::{
+    ErrorCode, ErrorReport, RecoveryId, RecoveryPointId, caps,
+    plan::Plan,
+    point::{Content, Kind, RecoveryPoint},
+    recovery::{
+        Chosen, Known, PlannedTenant, Progress, RecoveredTenant, Recovery, RecoveryPlan, RecoveryState, Source, Taken, World,
+        choose,
+    },
+    register::{Register, Tenant},
+    slot::Subject,
+};
+use jiff::Timestamp;
+use runtime::services::Services;
+
+use super::forecast::forecast;
+
+/// Newest recovery points of a tenant that are looked at first.
+const LOOKED_AT_FIRST: usize = 50;
+
+/// Makes and records the plan of a recovery.
+pub(super) async fn plan(services: &Services, id: RecoveryId) -> Result<&'static str, ErrorReport> {
+    let recovery = services.catalog.recovery(id).await?.value;
+    if !matches!(recovery.state, RecoveryState::Requested | RecoveryState::Planned { .. }) {
+        // A late delivery: what people have seen stays as they saw it.
+        return Ok(recovery.state.name());
+    }
+    let plan = services.plan().await?;
+    let (mut snapshots, mut settings, mut missing) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    for subject in plan.snapshot_subjects() {
+        let points = usable(services, &Subject::Instance(subject.to_owned()), Kind::Snapshot, None).await?;
+        settings.extend(newest_settings(&points).map(|point| (subject.to_owned(), point)));
+        snapshots.insert(subject.to_owned(), taken(services, points, recovery.to, &mut missing).await?);
+    }
+    let mut tenants = Vec::new();
+    for tenant in known_tenants(services, &plan).await? {
+        let subject = Subject::Tenant(tenant.id.clone());
+        let exports = usable(services, &subject, Kind::Database, Some(recovery.to.unwrap_or(Timestamp::MAX))).await?;
+        tenants.push(Known { tenant, exports });
+    }
+    let forecast = forecast(&tenants);
+    let Chosen { instances, tenants, mut notes } =
+        choose(World { plan: &plan, recovery: id, to: recovery.to, snapshots, settings, tenants });
+    refuse_hopeless(
+        &plan,
+        &recovery,
+        &instances.iter().filter(|made| made.from.is_some()).map(|made| made.database.as_str()).collect::<Vec<_>>(),
+    )?;
+    notes.splice(0..0, missing);
+    let count = |wanted: &dyn Fn(&PlannedTenant) -> bool| {
+        u32::try_from(tenants.iter().filter(|tenant| wanted(tenant)).count()).unwrap_or(u32::MAX)
+    };
+    let planned = RecoveryPlan {
+        at: services.clock.now(),
+        instances,
+        tenants: count(&|_| true),
+        platform: count(&|tenant| tenant.tenant.as_platform().is_some()),
+        from_exports: count(&|tenant| matches!(tenant.from, Source::Export { .. })),
+        notes,
+        forecast,
+        digest: String::new(),
+    };
+    let planned = planned.sealed(&recovery, &tenants);
+    for (index, plan) in (0..).zip(tenants) {
+        let item = RecoveredTenant { recovery: id, index, planned: true, plan, progress: Progress::Waiting };
+        services.catalog.put_recovered_tenant(item).await?;
+    }
+    let recovery = services.catalog.advance_recovery(id, |recovery| recovery.planned(planned)).await?.value;
+    Ok(recovery.state.name())
+}
+
+/// Without the register nobody can say where a tenant lives.
+fn refuse_hopeless(plan: &Plan, recovery: &Recovery, instances: &[&str]) -> Result<(), ErrorReport> {
+    let register = &plan.register.database;
+    let subject = plan.snapshot_subject_of(register).unwrap_or(register);
+    if instances.contains(&subject) {
+        return Ok(());
+    }
+    let when = recovery.to.map_or_else(String::new, |to| format!(" at or before {to}"));
+    let message = format!(
+        "the instance of the register's database {register} has no usable snapshot{when}, so nobody could say where the tenants live; \
+         choose another time, or restore that instance by hand and tenants by `holdfast restore request`"
+    );
+    Err(ErrorReport::new(ErrorCode::RestoreRefused, message))
+}
+
+/// Everybody who has to come back: the tenants as the register was last read, because production is gone, and the platform's own databases.
+async fn known_tenants(services: &Services, plan: &Plan) -> Result<Vec<Tenant>, ErrorReport> {
+    let mut tenants = Register::platform(plan);
+    let records = services.catalog.tenants().await?.into_iter().map(|record| record.tenant);
+    tenants.extend(records.filter(|tenant| tenant.id.as_platform().is_none() && tenant.is_protected()));
+    if tenants.len() > caps::RECOVERY_TENANTS_MAX {
+        let message = format!("there are {} tenants; one recovery takes {}", tenants.len(), caps::RECOVERY_TENANTS_MAX);
+        return Err(ErrorReport::new(ErrorCode::RestoreRefused, message));
+    }
+    Ok(tenants)
+}
+
+/// The usable recovery points of a subject, newest first. With an `until`, no further back than it takes to find one of before it.
+async fn usable(
+    services: &Services,
+    subject: &Subject,
+    kind: Kind,
+    until: Option<Timestamp>,
+) -> Result<Vec<RecoveryPoint>, ErrorReport> {
+    let limits = if until.is_some() { &[LOOKED_AT_FIRST, caps::LISTED_POINTS_MAX][..] } else { &[caps::LISTED_POINTS_MAX] };
+    let mut usable = Vec::new();
+    for limit in limits {
+        let listed = services.catalog.points(subject, Some(kind), *limit).await?;
+        let all = listed.len() < *limit;
+        usable = listed.into_iter().map(|point| point.value).filter(RecoveryPoint::is_usable).collect();
+        // What was read from a clone is older than its slot, never younger.
+        let enough = usable.iter().any(|point: &RecoveryPoint| until.is_some_and(|until| point.scheduled_time <= until));
+        if all || enough {
+            break;
+        }
+    }
+    Ok(usable)
+}
+
+fn newest_settings(points: &[RecoveryPoint]) -> Option<RecoveryPointId> {
+    let has = |point: &&RecoveryPoint| matches!(point.content(), Some(Content::Snapshot { settings, .. }) if !settings.is_null());
+    points.iter().find(has).map(|point| point.id)
+}
+
+/// The snapshots that RDS still has, until one is old enough. What the catalog believes in and RDS does not know is told.
+async fn taken(
+    services: &Services,
+    points: Vec<RecoveryPoint>,
+    to: Option<Timestamp>,
+    missing: &mut Vec<String>,
+) -> Result<Vec<Taken>, ErrorReport> {
+    let until = to.unwrap_or(Timestamp::MAX);
+    let mut found = Vec::new();
+    // Nothing is taken before its slot.
+    for point in points.into_iter().filter(|point| point.scheduled_time <= until).take(caps::RECOVERY_SNAPSHOTS_ASKED_MAX) {
+        let Some(Content::Snapshot { identifier, arn, .. }) = point.content() else { continue };
+        if SnapshotOf::of_arn(arn) == SnapshotOf::Cluster {
+            missing.push(format!("snapshot {identifier} is of an Aurora cluster: restore it by hand (docs/unproven.md)"));
+            continue;
+        }
+        match services.clients.snapshots(SnapshotOf::Instance).describe(identifier).await {
+            Ok(snapshot) if snapshot.state == SnapshotState::Available => {
+                let as_of = snapshot.created_at.unwrap_or(point.scheduled_time);
+                found.push(Taken { as_of, point });
+                if as_of <= until {
+                    break;
+                }
+            }
+            Ok(snapshot) => missing.push(format!("snapshot {identifier} is {:?} and cannot be used", snapshot.state)),
+            Err(error) if error.is_not_found() => {
+                missing.push(format!("snapshot {identifier} is recorded, but RDS has none of that name"))
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,95 @@
+//! The sweep: deletes what no recovery point needs, by the protocol of `domain::sweep`, tenant by tenant.
+//!
+//! Nothing is decrypted, and the catalog is not trusted to say what is needed: every link in the vault counts, unless the catalog says
+//! of its very recovery point that it was let go. The vault's own lock is the second guard.
+
+mod survey;
+mod tenant;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use catalog::tenants::TenantRecord;
+use domain::{ErrorCode, ErrorReport, VaultTenantId, caps, order::from_the_days_start};
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use runtime::{Invocation, services::Services};
+use serde_json::{Value, json};
+
+use crate::policy;
+pub(crate) use tenant::{Sweeper, Tally};
+
+/// The built-in rule of the sweep's schedule.
+pub(crate) const DAILY: &str = "sweep-daily";
+
+/// Sweeps every tenant that the tick has not swept yet.
+pub(crate) async fn daily(services: &Services, invocation: &Invocation, scheduled_time: Timestamp) -> Result<Value, ErrorReport> {
+    let in_force = policy::take(services, &services.plan().await?).await?;
+    let apply = in_force.terms.policy.apply;
+    let store = services.clients.store(&services.config.vault_bucket);
+    let sweeper = Sweeper {
+        catalog: &services.catalog,
+        vault: &services.vault,
+        store: &store,
+        clock: services.clock.as_ref(),
+        fresh: services.fresh.as_ref(),
+        deadline: &invocation.deadline,
+        lock_for: services.config.vault_lock,
+        apply,
+        scheduled_time,
+    };
+    let tenants = services.catalog.tenants().await?;
+    let swept = round(&sweeper, &tenants).await?;
+    Ok(json!({ "applied": apply, "tenants": tenants.len(), "swept": swept }))
+}
+
+/// Sweeps tenants, beginning with other ones every day.
+async fn round(sweeper: &Sweeper<'_>, tenants: &[TenantRecord]) -> Result<Tally, ErrorReport> {
+    let claims = claims(tenants);
+    let one = |tenant: &TenantRecord| {
+        let (id, vault_tenant) = (tenant.tenant.id.clone(), tenant.vault_tenant);
+        let claimed = claims[&vault_tenant];
+        async move {
+            let swept = match claimed {
+                1 => sweeper.tenant(&id, vault_tenant).await,
+                _ => Err(claimed_twice(vault_tenant)),
+            };
+            swept.map_err(|report| {
+                tracing::error!(error.code = report.code.name(), tenant.id = %id, "{}", report.message);
+                ErrorReport::new(report.code, format!("tenant {id}: {}", report.message))
+            })
+        }
+    };
+    let in_order = from_the_days_start(tenants.iter().collect(), sweeper.scheduled_time);
+    // One tenant's trouble is not the others': they go on, and the invocation fails at its end.
+    let swept: Vec<Result<Tally, ErrorReport>> =
+        stream::iter(in_order.into_iter().map(one).collect::<Vec<_>>()).buffer_unordered(caps::SWEPT_AT_ONCE).collect().await;
+    let (mut tally, mut failures) = (Tally::default(), Vec::new());
+    for one in swept {
+        match one {
+            Ok(one) => tally += one,
+            Err(report) => failures.push(report),
+        }
+    }
+    if let Some(first) = failures.first() {
+        let message = format!("{} tenants were not swept, of which the first: {}", failures.len(), first.message);
+        return Err(ErrorReport::new(first.code, message));
+    }
+    Ok(tally)
+}
+
+/// How many tenants have each name in the vault: more than one is a wrong row, and nobody could say whose garbage it is.
+fn claims(tenants: &[TenantRecord]) -> HashMap<VaultTenantId, usize> {
+    let mut claims = HashMap::new();
+    for tenant in tenants {
+        *claims.entry(tenant.vault_tenant).or_default() += 1;
+    }
+    claims
+}
+
+fn claimed_twice(tenant: VaultTenantId) -> ErrorReport {
+    let message =
+        format!("the catalog gives its name in the vault, {tenant}, to another tenant too; correct the catalog's rows of both");
+    ErrorReport::new(ErrorCode::NotAuthentic, message)
+}
