@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use vault::{DataKey, KeyContext, KeyError, KeyService, ObjectInfo, ObjectStore, SecretKey, StoreError};
 
@@ -53,6 +54,11 @@ impl<T: ObjectStore> ObjectStore for Counted<T> {
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<ObjectInfo>, StoreError> {
         self.calls.list.fetch_add(1, SeqCst);
         self.inner.list(prefix, after).await
+    }
+
+    async fn lock(&self, key: &str, at_least: Timestamp, until: Timestamp) -> Result<(), StoreError> {
+        self.calls.put.fetch_add(1, SeqCst);
+        self.inner.lock(key, at_least, until).await
     }
 }
 

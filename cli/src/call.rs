@@ -1,16 +1,16 @@
 //! From a command to calls, and from answers to what is printed.
 
-use std::{
-    fmt,
-    io::{BufRead, IsTerminal, Write},
-};
+use std::fmt;
 
-use aws::{AwsError, Clients, SignedHttp};
+use aws::{AwsError, SignedHttp};
+use clap::CommandFactory;
 use serde_json::{Value, json};
 
 use crate::{
-    args::{Args, Command, Output, Restore, Retention, Vault},
-    show, show_coverage, show_references, show_vault, watch,
+    args::{Args, Catalog, Command, Output, Retention, Vault},
+    catalog,
+    connect::connect,
+    erase, holds, recover, restore, show, show_coverage, show_policy, show_references, show_vault, watch,
 };
 
 /// Why a command was not done.
@@ -51,6 +51,7 @@ impl Failure {
             Self::Answered { status: 404, .. } => 4,
             Self::NoAnswer(_) => 5,
             answered if answered.is_passing() => 5,
+            Self::Answered { code, .. } if code == "NotAuthentic" => 6,
             Self::Answered { .. } | Self::NotProven(_) => 1,
             Self::Damaged(_) => 6,
         }
@@ -69,11 +70,16 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
+    pub(crate) fn new(http: SignedHttp) -> Self {
+        Self { http }
+    }
+
     /// Makes one call.
     pub(crate) async fn call(&self, verb: &str, body: &Value) -> Result<Value, Failure> {
         let path = format!("/v1/{verb}");
         let reply = self.http.post(&path, body).await.map_err(|error| match &error {
-            AwsError::Denied { .. } => Failure::NotSigned(chain(&error)),
+            // Only signing is refused before an answer; its message says what to do.
+            AwsError::Denied { answer, .. } => Failure::NotSigned(answer.message.clone()),
             _ => Failure::NoAnswer(chain(&error)),
         })?;
         let value: Value = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
@@ -82,22 +88,28 @@ impl Operator {
         }
         let error = &value["error"];
         let code = error["code"].as_str().unwrap_or(if reply.status == 403 { "NotPermitted" } else { "StoreUnavailable" });
-        let hint = match reply.status {
-            403 => "AWS refused the signed call; check that this identity may invoke the operator function's URL",
-            _ => "the operator function gave no readable answer; see its log",
+        let hint = match (reply.status, value["Message"].as_str()) {
+            (403, said) => format!(
+                "AWS refused the signed call ({}); check with `aws sts get-caller-identity` who you are, and that this identity may \
+                 invoke the operator function's URL",
+                said.unwrap_or("it does not say why")
+            ),
+            _ => {
+                format!("{} gave no readable answer; is it the operator function's URL? If so, see its log", self.http.base_url())
+            }
         };
-        let message = error["message"].as_str().unwrap_or(hint);
-        Err(Failure::Answered { status: reply.status, code: code.to_owned(), message: message.to_owned() })
+        let message = error["message"].as_str().map_or(hint, str::to_owned);
+        Err(Failure::Answered { status: reply.status, code: code.to_owned(), message })
     }
 }
 
 /// Carries out one command.
 pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
-    if args.url.is_empty() {
-        let message = "which Holdfast? Set HOLDFAST_OPERATOR_URL, or --url, to the stack's output OperatorUrl";
-        return Err(Failure::Usage(message.to_owned()));
+    if let Command::Completions { shell } = &args.command {
+        clap_complete::generate(*shell, &mut Args::command(), "holdfast", &mut std::io::stdout());
+        return Ok(());
     }
-    let operator = Operator { http: Clients::load().await.signed_http(&args.url) };
+    let operator = connect(args).await?;
     match &args.command {
         Command::Status => print(args, &operator.call("status", &json!({})).await?, show::status),
         Command::Tenants => print(args, &operator.call("tenants", &json!({})).await?, show::tenants),
@@ -118,13 +130,22 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
             print(args, &answer, show_references::reconciled)?;
             references_outcome(&answer)
         }
+        Command::Catalog(Catalog::Rebuild { dry_run }) => catalog::rebuild(args, &operator, *dry_run).await,
         Command::Alerts => print(args, &operator.call("alerts", &json!({})).await?, show::alerts),
-        Command::Audit { day } => print(args, &operator.call("audit", &json!({ "day": day })).await?, show::audit),
+        Command::Audit(asked) => print(args, &operator.call("audit", &json!(asked)).await?, show::audit),
+        Command::Completions { .. } => Ok(()),
+        Command::Erase(command) => erase::run(args, &operator, command).await,
+        Command::Hold(hold) => holds::run(args, &operator, hold).await,
         Command::Retention(Retention::Plan { tenant, explain }) => {
             let plan = operator.call("retention-plan", &json!({ "tenant": tenant })).await?;
             print(args, &plan, if *explain { show::retention_explained } else { show::retention })
         }
-        Command::Restore(restore) => run_restore(args, &operator, restore).await,
+        Command::Retention(Retention::Approve { version }) => {
+            let agreed = operator.call("retention-approve", &json!({ "version": version })).await?;
+            print(args, &agreed, show_policy::policy)
+        }
+        Command::Recover(recover) => recover::run(args, &operator, recover).await,
+        Command::Restore(command) => restore::run(args, &operator, command).await,
     }
 }
 
@@ -155,7 +176,8 @@ async fn run_vault(args: &Args, operator: &Operator, vault: &Vault) -> Result<()
             if answer["findings_count"] == 0 {
                 return Ok(());
             }
-            let remedy = "back the tenant up now with `holdfast run --full`, then find out who changed the vault";
+            let remedy =
+                format!("back it up now with `holdfast run --tenant {tenant} --full`, then find out who changed the vault");
             Err(Failure::Damaged(format!("{} things are wrong with {tenant}'s vault; {remedy}", answer["findings_count"])))
         }
     }
@@ -195,7 +217,8 @@ fn read_outcome(answer: &Value) -> Result<(), Failure> {
     let in_state = |state: &str| checks.iter().filter(|check| check["state"] == state).count();
     let (sound, damaged) = (in_state("sound"), in_state("damaged"));
     if damaged > 0 {
-        let remedy = "an alert was raised; back the tenant up now with `holdfast run --full`";
+        let tenant = answer["tenant"].as_str().unwrap_or("…");
+        let remedy = format!("an alert was raised; back the tenant up now with `holdfast run --tenant {tenant} --full`");
         return Err(Failure::Damaged(format!("{damaged} of {} recovery points are damaged; {remedy}", checks.len())));
     }
     if sound < checks.len() {
@@ -208,60 +231,8 @@ fn read_outcome(answer: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn run_restore(args: &Args, operator: &Operator, restore: &Restore) -> Result<(), Failure> {
-    match restore {
-        Restore::Request { tenant, point, time, kind, reason } => {
-            let body = json!({ "tenant": tenant, "point": point, "time": time, "kind": kind, "reason": reason });
-            print(args, &operator.call("restore-request", &body).await?, show::request)
-        }
-        Restore::Preview { request } => print(args, &watch::until_previewed(operator, request).await?, show::request),
-        Restore::Approve { request, digest, yes } => {
-            let digest = match digest {
-                Some(digest) => digest.clone(),
-                None => confirmed(operator, request, *yes).await?,
-            };
-            let body = json!({ "request": request, "preview_digest": digest });
-            print(args, &operator.call("restore-approve", &body).await?, show::request)
-        }
-        Restore::Watch { request } => {
-            let ended = watch::until_ended(operator, request).await?;
-            print(args, &ended, show::request)?;
-            if ended["state"] == "proven" {
-                Ok(())
-            } else {
-                Err(Failure::NotProven(format!("restore request {request} was not carried out")))
-            }
-        }
-        Restore::List => print(args, &operator.call("restore-list", &json!({})).await?, show::requests),
-    }
-}
-
-/// Shows the preview on standard error and asks; an approval given blindly would be none.
-async fn confirmed(operator: &Operator, request: &str, yes: bool) -> Result<String, Failure> {
-    let waiting = watch::until_previewed(operator, request).await?;
-    eprintln!("{}", show::request(&waiting));
-    let digest = waiting["preview"]["digest"].as_str().unwrap_or_default().to_owned();
-    if yes {
-        return Ok(digest);
-    }
-    if !std::io::stdin().is_terminal() {
-        let message =
-            "nobody to ask: standard input is not a terminal; pass --digest of the preview that was looked at, or --yes";
-        return Err(Failure::Usage(message.to_owned()));
-    }
-    eprint!("Approve this? Type the tenant's id to agree: ");
-    std::io::stderr().flush().map_err(|error| Failure::NoAnswer(error.to_string()))?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).map_err(|error| Failure::NoAnswer(error.to_string()))?;
-    if Some(answer.trim()) == waiting["tenant"].as_str() {
-        Ok(digest)
-    } else {
-        Err(Failure::NotProven("not approved".to_owned()))
-    }
-}
-
 #[expect(clippy::print_stdout, reason = "this is the command's output")]
-fn print(args: &Args, answer: &Value, table: fn(&Value) -> String) -> Result<(), Failure> {
+pub(crate) fn print(args: &Args, answer: &Value, table: fn(&Value) -> String) -> Result<(), Failure> {
     let text = match args.output {
         Output::Json => serde_json::to_string_pretty(answer).map_err(|error| Failure::NoAnswer(error.to_string()))?,
         Output::Table => table(answer),

@@ -4,16 +4,30 @@
 
 mod args;
 mod call;
+mod catalog;
+mod connect;
+#[cfg(test)]
+mod documents;
+mod erase;
+mod failure;
+mod help;
+mod holds;
+mod progress;
+mod recover;
+mod restore;
 mod show;
 mod show_coverage;
+mod show_policy;
+mod show_recovery;
 mod show_references;
+mod show_restore;
 mod show_vault;
 mod table;
 mod watch;
 
 use std::process::ExitCode;
 
-use args::Args;
+use args::{Args, Output};
 use clap::Parser;
 use domain::text::plain;
 
@@ -23,8 +37,11 @@ async fn main() -> ExitCode {
     match Box::pin(call::run(&args)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // It repeats what the function said, which may repeat names from anywhere.
-            eprintln!("holdfast: {}", plain(&failure.to_string()));
+            match args.output {
+                Output::Json => eprintln!("{}", failure.to_json()),
+                // It repeats what the function said, which may repeat names from anywhere.
+                Output::Table => eprintln!("holdfast: {}", plain(&failure.to_string())),
+            }
             ExitCode::from(failure.exit_code())
         }
     }

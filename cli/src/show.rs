@@ -1,10 +1,9 @@
 //! Answers as tables for people.
 
-use domain::{point::Kind, text::plain};
-use serde::Deserialize;
+use domain::text::plain;
 use serde_json::Value;
 
-use crate::table::table;
+use crate::{show_policy::policy, table::table};
 
 /// A field as a person reads it. Whatever it repeats cannot steer the terminal.
 pub(crate) fn cell(value: &Value) -> String {
@@ -28,18 +27,63 @@ pub(crate) fn rows(values: &[Value], fields: &[&str]) -> Vec<Vec<String>> {
     values.iter().map(|value| fields.iter().map(|field| cell(&value[*field])).collect()).collect()
 }
 
+/// Tenants of whom a person sees what was promised; JSON has more.
+const OBJECTIVES_SHOWN: usize = 25;
+
+/// What was promised and what holds, those first of whom it does not.
+fn objectives(answer: &Value) -> String {
+    let all = items(answer, "objectives");
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .take(OBJECTIVES_SHOWN)
+        .map(|tenant| {
+            let mut row = vec![cell(&tenant["tenant"])];
+            row.extend(["rpo", "proof", "rto"].map(|name| {
+                let objective = &tenant[name];
+                let kept = if objective["met"] == false { "  NOT KEPT" } else { "" };
+                format!("{} of {}{kept}", minutes(&objective["minutes"]), minutes(&objective["at_most_minutes"]))
+            }));
+            row
+        })
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let table = table(&["tenant", "would be lost, of RPO", "newest proof, of at most", "last restore, of RTO"], &rows);
+    let rest = all.len() - rows.len();
+    let more = if rest > 0 { format!("\n\nnote: {rest} more with --output json") } else { String::new() };
+    format!("\n\n{table}{more}")
+}
+
+/// A length of time in the unit in which people would say it.
+fn minutes(value: &Value) -> String {
+    match value.as_i64() {
+        None => "-".to_owned(),
+        Some(minutes) if minutes < 120 => format!("{minutes} min"),
+        Some(minutes) if minutes < 72 * 60 => format!("{} h", minutes / 60),
+        Some(minutes) => format!("{} d", minutes / (24 * 60)),
+    }
+}
+
 pub(crate) fn status(answer: &Value) -> String {
+    format!("{}{}", counts(answer), objectives(answer))
+}
+
+fn counts(answer: &Value) -> String {
     let tenants = &answer["tenants"];
     format!(
         "environment            {}\nvault                  {}\ntenants protected      {}\n  with recovery point  {}\n  proven to come back  {}\n\
-         open alerts            {}\nopen restore requests  {}",
+         open alerts            {}\nopen restore requests  {}\n  awaiting approval    {}\nreviews demanded       {}, {} of them overdue",
         cell(&answer["environment"]),
         cell(&answer["vault"]),
         cell(&tenants["protected"]),
         cell(&tenants["with_recovery_point"]),
         cell(&tenants["proven"]),
         cell(&answer["open_alerts"]),
-        cell(&answer["open_restore_requests"])
+        cell(&answer["open_restore_requests"]),
+        cell(&answer["awaiting_approval"]),
+        cell(&answer["demanded_reviews"]["open"]),
+        cell(&answer["demanded_reviews"]["overdue"])
     )
 }
 
@@ -59,12 +103,13 @@ pub(crate) fn points(answer: &Value) -> String {
                 if point["tenant"].is_null() { format!("instance {}", cell(&point["instance"])) } else { cell(&point["tenant"]) };
             let mut row = vec![cell(&point["id"]), subject];
             row.extend(["kind", "scheduled_time", "state", "proof"].map(|field| cell(&point[field])));
+            row.push(if point["held"] == true { "yes" } else { "-" }.to_owned());
             row.push(stored(point).to_owned());
             row.extend(["rows", "stored_bytes"].map(|field| cell(&point[field])));
             row
         })
         .collect();
-    table(&["recovery point", "subject", "kind", "scheduled", "state", "proof", "stored", "rows", "stored bytes"], &rows)
+    table(&["recovery point", "subject", "kind", "scheduled", "state", "proof", "held", "stored", "rows", "stored bytes"], &rows)
 }
 
 /// Sets, each with what is in it.
@@ -97,69 +142,15 @@ pub(crate) fn run(answer: &Value) -> String {
     format!("{what} of tenant {} started; see `holdfast points --tenant {0}`", cell(&answer["tenant"]))
 }
 
-pub(crate) fn request(answer: &Value) -> String {
-    let mut lines = vec![
-        format!("restore request  {}", cell(&answer["request"])),
-        format!("state            {}", cell(&answer["state"]).replace('_', " ")),
-        format!("tenant           {}", cell(&answer["tenant"])),
-        format!("recovery point   {} ({})", cell(&answer["point"]), cell(&answer["kind"])),
-        format!("requested by     {} at {}", cell(&answer["requested_by"]), cell(&answer["requested_at"])),
-        format!("reason           {}", cell(&answer["reason"])),
-    ];
-    if !answer["approved_by"].is_null() {
-        lines.push(format!("approved by      {}", cell(&answer["approved_by"])));
-    }
-    if let Some(preview) = answer.get("preview") {
-        let fields = ["table", "returned", "overwritten", "destroyed", "unchanged"];
-        lines.push(String::new());
-        lines.push(table(&fields, &rows(items(preview, "tables"), &fields)));
-        lines.extend(items(preview, "notes").iter().map(|note| format!("note: {}", cell(note))));
-        lines.push(format!("\npreview digest   {}", cell(&preview["digest"])));
-    }
-    if let Some(outcome) = answer.get("outcome") {
-        lines.push(format!(
-            "proven at        {}, {} {} match the recovery point",
-            cell(&outcome["proven_at"]),
-            outcome["rows"],
-            unit(answer)
-        ));
-        lines.push(format!("took             {} ms", outcome["rto_ms"]));
-        lines.push(format!("undo copy        {}", cell(&outcome["undo_copy"])));
-        lines.extend(items(outcome, "notes").iter().map(|note| format!("note: {}", cell(note))));
-    }
-    if let Some(error) = answer.get("error") {
-        lines.push(format!("error            {}: {}", cell(&error["code"]), cell(&error["message"])));
-    }
-    let id = cell(&answer["request"]);
-    let next = match answer["state"].as_str() {
-        Some("requested" | "previewed") => format!("next: holdfast restore preview {id}"),
-        Some("awaiting_approval") => format!("next, by another person: holdfast restore approve {id}"),
-        Some("approved" | "executing") => format!("next: holdfast restore watch {id}"),
-        _ => String::new(),
-    };
-    lines.push(next);
-    lines.join("\n")
-}
-
-/// What the recovery point of a request consists of.
-fn unit(answer: &Value) -> &'static str {
-    Kind::deserialize(&answer["kind"]).unwrap_or_default().unit()
-}
-
-pub(crate) fn requests(answer: &Value) -> String {
-    let fields = ["request", "state", "tenant", "kind", "point", "requested_by", "requested_at"];
-    listing(answer, table(&fields, &rows(items(answer, "requests"), &fields)), "the oldest that ended are left out")
-}
-
 pub(crate) fn alerts(answer: &Value) -> String {
-    let fields = ["severity", "class", "opened_at", "closed_at", "summary", "remedy"];
+    let fields = ["severity", "class", "opened_at", "closed_at", "summary", "remedy", "runbook"];
     listing(answer, table(&fields, &rows(items(answer, "alerts"), &fields)), "the oldest that were closed are left out")
 }
 
 pub(crate) fn audit(answer: &Value) -> String {
     let fields = ["at", "phase", "act", "subject", "actor", "detail"];
     let table = table(&fields, &rows(items(answer, "entries"), &fields));
-    listing(answer, table, "the day's later entries are left out; the catalog's table has them")
+    listing(answer, table, "later entries are left out; ask for less with --since, --until, --about, --actor or --act")
 }
 
 const ONE_TENANT: &str = "ask for one tenant with --tenant";
@@ -177,7 +168,8 @@ pub(crate) fn retention(answer: &Value) -> String {
         })
         .collect();
     let headings = ["subject", "kind", "would keep", "would let go", "last run for", "carried out", "kept", "let go", "put off"];
-    listing(answer, table(&headings, &rows), ONE_TENANT)
+    let decided = listing(answer, table(&headings, &rows), ONE_TENANT);
+    format!("{decided}\n\n{}", policy(&answer["in_force"]))
 }
 
 fn last_run(last: &Value) -> [String; 5] {
@@ -224,6 +216,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_posture_shows_what_was_promised_and_what_is_not_kept() {
+        let objective = |minutes: Option<i64>, at_most: Option<i64>, met: Option<bool>| json!({ "minutes": minutes, "at_most_minutes": at_most, "met": met });
+        let tenant = json!({
+            "tenant": "acme",
+            "rpo": objective(Some(55), Some(90), Some(true)),
+            "proof": objective(Some(5000), Some(2880), Some(false)),
+            "rto": objective(None, Some(240), None),
+        });
+        let text = status(&json!({ "objectives": vec![tenant; OBJECTIVES_SHOWN + 2] }));
+        let line = text.lines().find(|line| line.starts_with("acme")).unwrap();
+        for part in ["55 min of 90 min", "3 d of 48 h  NOT KEPT", "- of 4 h"] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+        assert_eq!(text.matches("acme").count(), OBJECTIVES_SHOWN);
+        assert!(text.contains("2 more"), "{text}");
+        assert!(!status(&json!({})).contains("tenant  "), "without tenants there is no table");
+    }
+
+    #[test]
     fn a_retention_plan_shows_what_would_happen_beside_what_happened() {
         let decision =
             |keep: bool, reason: &str| json!({ "point": "rp_1", "scheduled_time": "t", "keep": keep, "reasons": [reason] });
@@ -255,12 +266,5 @@ mod tests {
         let cells: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(cells[1], ["acme", "daily", "t2", "complete", "database,", "media", "-", "1400"], "{text}");
         assert_eq!(cells[2], ["acme", "daily", "t1", "incomplete", "database", "media", "-"], "{text}");
-    }
-
-    #[test]
-    fn what_the_function_repeats_cannot_steer_the_terminal() {
-        let answer = json!({ "request": "rq\u{1b}[2J", "reason": "a\u{202e}b", "preview": { "digest": "d\r" } });
-        let text = request(&answer);
-        assert!(!text.contains(['\u{1b}', '\u{202e}', '\r']), "{text:?}");
     }
 }

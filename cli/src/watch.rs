@@ -1,11 +1,14 @@
 //! Following a request or a check. The function cannot call back, so this asks again every now and then.
 
-use std::{io::IsTerminal, time::Duration};
+use std::time::Duration;
 
-use domain::{caps, text::plain};
+use domain::caps;
 use serde_json::{Value, json};
 
-use crate::call::{Failure, Operator};
+use crate::{
+    call::{Failure, Operator},
+    progress::Progress,
+};
 
 /// How often it asks in a second, to count a time in askings.
 const ASKS_PER_S: u32 = 2;
@@ -24,6 +27,28 @@ pub(crate) async fn until_previewed(operator: &Operator, request: &str) -> Resul
 /// Waits until a request has ended.
 pub(crate) async fn until_ended(operator: &Operator, request: &str) -> Result<Value, Failure> {
     follow(operator, &of_request(request, caps::FOLLOW_AT_MOST_S), |state| matches!(state, "proven" | "failed")).await
+}
+
+/// Waits until a recovery waits for approval, or is past it.
+pub(crate) async fn until_planned(operator: &Operator, recovery: &str) -> Result<Value, Failure> {
+    let followed = of_recovery(recovery, caps::FOLLOW_PREVIEW_AT_MOST_S);
+    follow(operator, &followed, |state| !matches!(state, "requested" | "planned")).await
+}
+
+/// Waits until a recovery has ended.
+pub(crate) async fn until_recovered(operator: &Operator, recovery: &str) -> Result<Value, Failure> {
+    follow(operator, &of_recovery(recovery, caps::FOLLOW_AT_MOST_S), |state| matches!(state, "done" | "failed")).await
+}
+
+fn of_recovery(recovery: &str, at_most_s: u32) -> Followed {
+    Followed {
+        verb: "recover-status",
+        body: json!({ "recovery": recovery }),
+        name: recovery.to_owned(),
+        later: format!("look again later with `holdfast recover watch {recovery}`"),
+        passing: Failure::is_passing,
+        at_most_s,
+    }
 }
 
 fn of_request(request: &str, at_most_s: u32) -> Followed {
@@ -50,8 +75,7 @@ pub(crate) async fn until_checked(operator: &Operator, started: &Value) -> Resul
             later: format!(
                 "it goes on; if it finds something, `holdfast alerts` and `holdfast points --tenant {tenant}` will tell"
             ),
-            // Step Functions may take a moment until it knows what it has started.
-            passing: |failure| failure.is_passing() || matches!(failure, Failure::Answered { status: 404, .. }),
+            passing: not_started_yet,
             at_most_s: CHECK_AT_MOST_S,
         };
         let mut status = follow(operator, &followed, |state| state != "running").await?;
@@ -69,11 +93,28 @@ pub(crate) async fn until_reconciled(operator: &Operator, started: &Value) -> Re
         body: json!({ "tenant": tenant, "execution": started["execution"] }),
         name: format!("references of {tenant}"),
         later: "it goes on; if something dangles, `holdfast alerts` will tell".to_owned(),
-        // Step Functions may take a moment until it knows what it has started.
-        passing: |failure| failure.is_passing() || matches!(failure, Failure::Answered { status: 404, .. }),
+        passing: not_started_yet,
         at_most_s: CHECK_AT_MOST_S,
     };
     follow(operator, &followed, |state| state != "running").await
+}
+
+/// Waits until a stretch of the catalog was made again, or could not be.
+pub(crate) async fn until_rebuilt(operator: &Operator, started: &Value) -> Result<Value, Failure> {
+    let followed = Followed {
+        verb: "catalog-rebuild-status",
+        body: json!({ "execution": started["execution"] }),
+        name: "catalog".to_owned(),
+        later: "it goes on; the same command later finds what it recorded".to_owned(),
+        passing: not_started_yet,
+        at_most_s: CHECK_AT_MOST_S,
+    };
+    follow(operator, &followed, |state| state != "running").await
+}
+
+/// Step Functions may take a moment until it knows what it has started.
+fn not_started_yet(failure: &Failure) -> bool {
+    failure.is_passing() || matches!(failure, Failure::Answered { status: 404, .. })
 }
 
 /// What is followed, and how to ask about it.
@@ -89,7 +130,7 @@ struct Followed {
 }
 
 async fn follow(operator: &Operator, what: &Followed, reached: fn(&str) -> bool) -> Result<Value, Failure> {
-    let mut shown = String::new();
+    let mut progress = Progress::of(&what.name);
     let mut patience = Patience::for_those(what.passing);
     for _ in 0..what.at_most_s * ASKS_PER_S {
         let answer = match operator.call(what.verb, &what.body).await {
@@ -102,16 +143,13 @@ async fn follow(operator: &Operator, what: &Followed, reached: fn(&str) -> bool)
         };
         patience = Patience::for_those(what.passing);
         let state = answer["state"].as_str().unwrap_or_default();
-        if std::io::stderr().is_terminal() && state != shown {
-            eprintln!("{}: {}", what.name, plain(&state.replace('_', " ")));
-        }
+        progress.state(state);
         if reached(state) {
             return Ok(answer);
         }
-        state.clone_into(&mut shown);
         pause(PAUSE).await;
     }
-    Err(Failure::NoAnswer(format!("{} is still {shown}; {}", what.name, what.later)))
+    Err(Failure::NoAnswer(format!("{} is still {}; {}", what.name, progress.last(), what.later)))
 }
 
 /// How many passing failures in a row were borne: the work goes on meanwhile, so they are no reason to stop following it.
