@@ -24,6 +24,7 @@ def main() -> int:
     checks: list[tuple[str, Callable[[], list[str]]]] = [
         ("template as written", source_template),
         ("template as transformed", transformed_template),
+        ("template of tenants' keys", tenant_key_template),
         ("state machines, structure", machine_structure),
         ("state machines, expressions", machine_expressions),
         ("example plan", example_plan),
@@ -49,6 +50,11 @@ def transformed_template() -> list[str]:
         path = Path(folder) / "transformed.json"
         path.write_text(json.dumps(sam.transformed(), indent=1), encoding="utf-8")
         return _cfn_lint(path)
+
+
+def tenant_key_template() -> list[str]:
+    """cfn-lint on the template that is deployed once for each tenant with a key of its own."""
+    return _cfn_lint(sam.INFRA / "tenant-key.yaml")
 
 
 def machine_structure() -> list[str]:
