@@ -43,6 +43,13 @@ def test_the_example_plan_follows_the_schema(root, plan):
         lambda p: p["retention"].update(min_proven=0),
         lambda p: p["retention"].update(max_expire_per_run=0),
         lambda p: p["retention"].update(daily=-1),
+        lambda p: p.update(dedicated_keys=[{"tenant": "acme", "key_arn": "alias/acme"}]),
+        lambda p: p.update(dedicated_keys=[{"tenant": "acme"}]),
+        lambda p: p["access"][0].update(roles=["boss"]),
+        lambda p: p["access"][0].update(roles=[]),
+        lambda p: p["access"][0].update(tenants=[]),
+        lambda p: p["access"][0].update(who="ana/ben"),
+        lambda p: p["access"][0].update(who="role/pipeline", roles=["approver"]),
     ],
 )
 def test_a_wrong_plan_is_refused(root, plan, damage):
@@ -109,6 +116,7 @@ def test_the_schema_has_the_fields_of_the_code(root):
         "Configuration": of["configuration"],
         "Exclusion": of["exclusions"]["items"],
         "Rule": of["rules"]["items"],
+        "DedicatedKey": of["dedicated_keys"]["items"],
     }.items():
         assert fields("plan", struct) == set(described["properties"]), struct
     assert fields("retention", "Policy") == set(of["retention"]["properties"])

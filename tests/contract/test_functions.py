@@ -10,6 +10,7 @@ COMMON = {
     "HOLDFAST_TABLE",
     "HOLDFAST_VAULT_BUCKET",
     "HOLDFAST_VAULT_ID",
+    "HOLDFAST_VAULT_LOCK_DAYS",
     "HOLDFAST_VAULT_KEY",
     "HOLDFAST_SIGNING_KEY",
     "HOLDFAST_ALERT_TOPIC",
@@ -18,15 +19,24 @@ COMMON = {
     "HOLDFAST_DB_CA",
     "RUST_LOG",
 }
-OPERATOR_ONLY = {"HOLDFAST_RESTORE_MACHINE", "HOLDFAST_RUN_MACHINE"}
+OF_ONE = {
+    "operator": {"HOLDFAST_RECOVERY_MACHINE", "HOLDFAST_RESTORE_MACHINE", "HOLDFAST_RUN_MACHINE"},
+    "snapshot": {"HOLDFAST_ARCHIVE_ROLE", "HOLDFAST_STORAGE_KEY"},
+    "verify": {"HOLDFAST_STORAGE_KEY"},
+}
 OUTPUTS = {
     "TableName",
+    "ExportRoleArn",
+    "VerifyRoleArn",
+    "RestoreRoleArn",
+    "ShredRoleArn",
     "VaultBucketName",
     "VaultKeyArn",
     "SigningKeyArn",
     "AlertTopicArn",
     "OperatorUrl",
     "RestoreMachineArn",
+    "RecoveryMachineArn",
     "RunMachineArn",
     "OperatorAccessPolicyArn",
 }
@@ -38,13 +48,13 @@ def functions(stack: Stack) -> dict[str, dict]:
 
 def test_each_is_told_what_the_code_reads_and_nothing_else(stack):
     for name, function in functions(stack).items():
-        expected = COMMON | (OPERATOR_ONLY if name == "operator" else set())
+        expected = COMMON | OF_ONE.get(name, set())
         assert set(function["Environment"]["Variables"]) == expected, name
 
 
 def test_the_code_reads_what_they_are_told(root):
     config = (root / "shared" / "runtime" / "src" / "config.rs").read_text(encoding="utf-8")
-    assert set(re.findall(r'"(HOLDFAST_[A-Z_]+)"', config)) == (COMMON | OPERATOR_ONLY) - {"RUST_LOG"}
+    assert set(re.findall(r'"(HOLDFAST_[A-Z_]+)"', config)) == COMMON.union(*OF_ONE.values()) - {"RUST_LOG"}
 
 
 def test_each_is_a_binary_of_the_workspace(root):
@@ -117,6 +127,7 @@ def test_only_those_that_read_databases_join_the_vpc(transformed, stack):
         "verify",
         "restore",
         "reconcile",
+        "shred",
     }
     assert attached["export"]["VpcConfig"] == {"SubnetIds": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
     assert not any("VpcConfig" in function for function in functions(stack).values())

@@ -16,6 +16,8 @@ WITHOUT_RESOURCES = {
     "logs:*ResourcePolic*": "log delivery has no resource",
     "logs:DescribeLogGroups": "lists have no resource",
     "rds:DescribeDB*": "a listing covers all there are",
+    "rds:DescribeExportTasks": "a listing covers all there are",
+    "rds:StartExportTask": "an export has no resource; the role that RDS is given for it has",
     "secretsmanager:ListSecrets": "lists have no resource",
     "ssm:DescribeParameters": "lists have no resource",
     "states:SendTask*": "a task token is the resource and has no ARN",
@@ -63,7 +65,22 @@ def wide(stack: Stack) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("parameters", [{}, {"SubnetIds": "subnet-1", "SecurityGroupIds": "sg-1"}])
+def test_only_with_a_bucket_for_archives_may_snapshots_be_exported_and_only_by_rds_with_its_own_role(transformed, stack):
+    with_bucket = Stack(transformed, ArchiveBucketName="archives")
+    assert who_may(with_bucket, "rds:StartExportTask", "*") == {"snapshot"}
+    assert who_may(stack, "rds:StartExportTask", "*") == set()
+    passed = {"iam:PassedToService": "export.rds.amazonaws.com"}
+    role = with_bucket.arn("ArchiveRole")
+    assert {f for f in FUNCTIONS if iam.allowed(with_bucket, f"{f.capitalize()}Role", "iam:PassRole", role, passed)} == {"snapshot"}
+    assert who_may(with_bucket, "iam:PassRole", role) == set()
+    assert not iam.allowed(with_bucket, "SnapshotRole", "iam:PassRole", with_bucket.arn("ExportRole"), passed)
+    assert iam.allowed(with_bucket, "ArchiveRole", "s3:PutObject", "arn:aws:s3:::archives/x")
+    assert not iam.allowed(with_bucket, "ArchiveRole", "s3:PutObject", f"{with_bucket.arn('VaultBucket')}/x")
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"SubnetIds": "subnet-1", "SecurityGroupIds": "sg-1"}, {"ArchiveBucketName": "archives"}]
+)
 def test_nothing_is_granted_wholesale(transformed, parameters):
     assert wide(Stack(transformed, **parameters)) == []
 
@@ -107,7 +124,7 @@ def who_may(stack: Stack, action: str, resource: str, vault: str | None = "main"
 
 
 LOGO = "arn:aws:s3:::platform-media/tenants/acme/logo.png"
-READERS_OF_DATABASES = {"export", "verify", "restore", "reconcile"}
+READERS_OF_DATABASES = {"export", "verify", "restore", "reconcile", "shred"}
 
 
 @pytest.mark.parametrize(
@@ -119,12 +136,30 @@ READERS_OF_DATABASES = {"export", "verify", "restore", "reconcile"}
         ("rds:AddTagsToResource", rds("snapshot", "holdfast-0192"), {"snapshot"}),
         ("rds:AddTagsToResource", rds("db", "platform-central"), set()),
         ("rds:DescribeDBInstances", rds("db", "platform-central"), READERS_OF_DATABASES | {"snapshot"}),
-        ("rds:DeleteDBSnapshot", rds("snapshot", "holdfast-0192"), set()),
+        ("rds:CopyDBSnapshot", rds("snapshot", "holdfast-0192"), {"snapshot"}),
+        ("rds:CopyDBSnapshot", rds("snapshot", "somebody-elses"), set()),
+        ("rds:DeleteDBSnapshot", rds("snapshot", "holdfast-0192"), {"snapshot"}),
+        ("rds:DeleteDBSnapshot", rds("snapshot", "somebody-elses"), set()),
+        ("rds:CreateDBClusterSnapshot", rds("cluster", "platform-aurora"), {"snapshot"}),
+        ("rds:CreateDBClusterSnapshot", rds("cluster-snapshot", "somebody-elses"), set()),
+        ("rds:CopyDBClusterSnapshot", rds("cluster-snapshot", "holdfast-0192"), {"snapshot"}),
+        ("rds:DeleteDBClusterSnapshot", rds("cluster-snapshot", "holdfast-0192"), {"snapshot"}),
+        ("rds:DeleteDBClusterSnapshot", rds("cluster-snapshot", "somebody-elses"), set()),
+        # What may not be handed out or changed by any function: who else may restore a snapshot.
+        ("rds:ModifyDBSnapshotAttribute", rds("snapshot", "holdfast-0192"), set()),
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-drill-1"), {"verify"}),
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-export-1"), {"export"}),
+        ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-recovery-1"), {"restore"}),
+        ("rds:AddTagsToResource", rds("db", "holdfast-recovery-1"), {"restore"}),
+        ("rds:ModifyDBInstance", rds("db", "holdfast-recovery-1"), {"restore"}),
+        # A recovery takes nothing away, and hands RDS no role.
+        ("rds:DeleteDBInstance", rds("db", "holdfast-recovery-1"), set()),
+        ("rds:AddRoleToDBInstance", rds("db", "holdfast-recovery-1"), set()),
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "platform-central"), set()),
-        ("rds:RestoreDBInstanceFromDBSnapshot", rds("snapshot", "holdfast-0192"), {"verify", "export"}),
+        ("rds:RestoreDBInstanceFromDBSnapshot", rds("snapshot", "holdfast-0192"), {"verify", "export", "restore"}),
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("snapshot", "somebody-elses"), set()),
+        ("rds:RestoreDBInstanceToPointInTime", rds("db", "platform-central"), {"export"}),
+        ("rds:DescribeDBInstanceAutomatedBackups", "*", {"export", "operator"}),
         ("rds:DeleteDBInstance", rds("db", "holdfast-drill-1"), {"verify"}),
         ("rds:DeleteDBInstance", rds("db", "holdfast-export-1"), {"export"}),
         ("rds:DeleteDBInstance", rds("db", "platform-central"), set()),
@@ -190,10 +225,18 @@ def test_a_policy_is_put_on_a_secret_only_if_the_service_keeps_it_from_being_pub
     [
         ("rds:AddTagsToResource", rds("snapshot", "holdfast-0192")),
         ("rds:CreateDBSnapshot", rds("snapshot", "holdfast-0192")),
+        ("rds:CopyDBSnapshot", rds("snapshot", "holdfast-0192")),
+        ("rds:DeleteDBSnapshot", rds("snapshot", "holdfast-0192")),
+        ("rds:CreateDBClusterSnapshot", rds("cluster-snapshot", "holdfast-0192")),
+        ("rds:CopyDBClusterSnapshot", rds("cluster-snapshot", "holdfast-0192")),
+        ("rds:DeleteDBClusterSnapshot", rds("cluster-snapshot", "holdfast-0192")),
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-drill-1")),
         ("rds:DeleteDBInstance", rds("db", "holdfast-drill-1")),
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-export-1")),
         ("rds:DeleteDBInstance", rds("db", "holdfast-export-1")),
+        ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-recovery-1")),
+        ("rds:ModifyDBInstance", rds("db", "holdfast-recovery-1")),
+        ("rds:RestoreDBInstanceToPointInTime", rds("db", "holdfast-export-at-1")),
     ],
 )
 def test_stacks_of_one_account_leave_one_another_alone(stack, action, resource):
@@ -206,13 +249,20 @@ def test_stacks_of_one_account_leave_one_another_alone(stack, action, resource):
     [
         ("rds:AddTagsToResource", rds("snapshot", "holdfast-0192"), set()),
         ("rds:CreateDBSnapshot", rds("snapshot", "holdfast-0192"), set()),
+        ("rds:CopyDBSnapshot", rds("snapshot", "holdfast-0192"), set()),
+        ("rds:DeleteDBSnapshot", rds("snapshot", "holdfast-0192"), set()),
+        ("rds:DeleteDBClusterSnapshot", rds("cluster-snapshot", "holdfast-0192"), set()),
         ("rds:AddTagsToResource", rds("db", "holdfast-drill-1"), set()),
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-drill-1"), set()),
         ("rds:AddTagsToResource", rds("db", "holdfast-export-1"), set()),
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-export-1"), set()),
+        ("rds:AddTagsToResource", rds("db", "holdfast-recovery-1"), set()),
+        ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-recovery-1"), set()),
+        ("rds:RestoreDBInstanceToPointInTime", rds("db", "holdfast-export-at-1"), set()),
         # Wider than it should be, because the emulator knows no tags of instances (docs/unproven.md).
         ("rds:DeleteDBInstance", rds("db", "holdfast-drill-1"), {"verify"}),
         ("rds:DeleteDBInstance", rds("db", "holdfast-export-1"), {"export"}),
+        ("rds:ModifyDBInstance", rds("db", "holdfast-recovery-1"), {"restore"}),
     ],
 )
 def test_without_a_vaults_tag_nothing_is_made(stack, action, resource, expected):
@@ -225,7 +275,7 @@ def machine(name: str) -> str:
 
 def test_only_the_operator_starts_machines_and_only_ours(stack):
     ours = [properties["StateMachineName"] for properties in stack.of_type("AWS::StepFunctions::StateMachine").values()]
-    assert sorted(ours) == ["holdfast-restore-tenant", "holdfast-run-item"]
+    assert sorted(ours) == ["holdfast-recover-environment", "holdfast-restore-tenant", "holdfast-run-item"]
     for name in ours:
         assert who_may(stack, "states:StartExecution", machine(name)) == {"operator"}
     assert who_may(stack, "states:StartExecution", machine("somebody-elses")) == set()

@@ -14,6 +14,7 @@ BUILT_IN = {
     "verify-daily": "verify",
     "verify-follow": "verify",
     "retention-daily": "retention",
+    "sweep-daily": "retention",
     "reconcile": "reconcile",
 }
 """Rules that every plan has without naming them, with the function each is for."""
@@ -131,14 +132,18 @@ def event_problems(stack: Stack, root) -> list[str]:
     """What keeps an RDS event from reaching its function."""
     found = []
     permissions = stack.of_type("AWS::Lambda::Permission").values()
-    for rule, function, sample in [("SnapshotEvents", "Snapshot", "rds-snapshot"), ("DrillEvents", "Verify", "rds-instance")]:
+    for rule, function, sample in [
+        ("SnapshotEvents", "Snapshot", "rds-snapshot"),
+        ("SnapshotEvents", "Snapshot", "rds-cluster-snapshot"),
+        ("DrillEvents", "Verify", "rds-instance"),
+    ]:
         properties = stack.properties(rule)
         event = json.loads((root / "events" / f"{sample}.json").read_text(encoding="utf-8"))
         pattern = properties["EventPattern"]
-        prefix = pattern["resources"][0]["prefix"].replace("111122223333", event["account"])
+        prefixes = [one["prefix"].replace("111122223333", event["account"]) for one in pattern["resources"]]
         if event["source"] not in pattern["source"] or event["detail-type"] not in pattern["detail-type"]:
             found.append(f"{rule}: does not match {sample}")
-        if not event["resources"][0].startswith(prefix):
+        if not event["resources"][0].startswith(tuple(prefixes)):
             found.append(f"{rule}: does not match the resource of {sample}")
         (target,) = properties["Targets"]
         if target["Arn"] != stack.arn(f"{function}Function") or target["DeadLetterConfig"]["Arn"] != stack.arn("Undelivered"):
@@ -159,5 +164,6 @@ def test_rds_events_reach_their_functions(stack, template, root):
     template["Resources"]["SnapshotEvents"]["Properties"]["EventPattern"]["detail-type"] = ["RDS DB Snapshot"]
     assert event_problems(Stack(template), root) == [
         "SnapshotEvents: does not match rds-snapshot",
+        "SnapshotEvents: does not match rds-cluster-snapshot",
         "DrillEvents: may not invoke Verify",
     ]

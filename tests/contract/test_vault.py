@@ -107,35 +107,55 @@ def test_plain_http_is_refused(stack, template):
     assert plain(Stack(template))
 
 
-OF_OBJECTS = ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention", "s3:PutObjectRetention"]
+OF_OBJECTS = ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention", "s3:PutObjectRetention", "s3:PutObjectLegalHold"]
 OF_THE_BUCKET = ["s3:DeleteBucket", "s3:PutBucketPolicy", "s3:PutBucketVersioning", "s3:PutLifecycleConfiguration"]
+BY_DESIGN = {("RetentionRole", "s3:DeleteObjectVersion"), ("ExportRole", "s3:PutObjectRetention")}
+"""The sweep deletes versions, and an export moves locks further off: without the right to bypass nobody can shorten them."""
 
 
-def deletions(stack: Stack) -> list[tuple[str, str]]:
+def deletions(stack: Stack, key: str = OBJECT) -> set[tuple[str, str]]:
     bucket = stack.arn("VaultBucket")
-    ways = [(action, f"{bucket}/{OBJECT}") for action in OF_OBJECTS] + [(action, bucket) for action in OF_THE_BUCKET]
-    return [
+    ways = [(action, f"{bucket}/{key}") for action in OF_OBJECTS] + [(action, bucket) for action in OF_THE_BUCKET]
+    return {
         (role, action) for role in iam.roles(stack) for action, resource in ways if iam.allowed(stack, role, action, resource)
-    ]
+    }
 
 
-def test_no_role_deletes_or_unlocks_anything_in_the_vault(stack):
-    assert deletions(stack) == []
+def test_only_the_sweep_deletes_and_nobody_unlocks_anything_in_the_vault(stack):
+    assert deletions(stack) == BY_DESIGN
+
+
+@pytest.mark.parametrize("key", ["v1/t/vt_0192/chain/000000000001", "v1/t/vt_0192/keys/dedup", "elsewhere/x"])
+def test_links_and_secrets_are_deleted_by_nobody(stack, key):
+    # An export moves the lock of the tenant's secret on: every recovery point needs it.
+    locks = {("ExportRole", "s3:PutObjectRetention")} if key.endswith("/dedup") else set()
+    assert deletions(stack, key) == locks
 
 
 @pytest.mark.parametrize("action", ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention", "s3:*"])
 def test_the_bucket_policy_holds_against_a_role_that_was_given_too_much(template, action):
     for role in iam.function_roles(Stack(template)):
         iam.plant(template, role, action)
-    # Without the right to bypass, retention can only be put further off.
-    assert {action for _, action in deletions(Stack(template))} <= {"s3:PutObjectRetention"}
+    damaged = Stack(template)
+    # Without the right to bypass, locks can only be put further off.
+    harmless = {"s3:PutObjectRetention", "s3:PutObjectLegalHold"}
+    assert {way for way in deletions(damaged) if way[1] not in harmless} <= BY_DESIGN
+    assert {way for way in deletions(damaged, "v1/t/vt_0192/chain/000000000001") if way[1] not in harmless} == set()
 
 
-def test_a_role_that_may_delete_is_noticed(template):
+@pytest.mark.parametrize(
+    "sid, role, action, key",
+    [
+        ("FunctionsDeleteNothing", "ExportRole", "s3:DeleteObjectVersion", OBJECT),
+        ("FunctionsHideAndWeakenNothing", "RetentionRole", "s3:DeleteObject", OBJECT),
+        ("LinksAndSecretsStay", "RetentionRole", "s3:DeleteObjectVersion", "v1/t/vt_0192/chain/000000000001"),
+    ],
+)
+def test_a_role_that_may_delete_is_noticed(template, sid, role, action, key):
     policy = template["Resources"]["VaultBucketPolicy"]["Properties"]["PolicyDocument"]
-    policy["Statement"] = [statement for statement in policy["Statement"] if statement["Sid"] != "FunctionsDeleteNothing"]
-    iam.plant(template, "RetentionRole", "s3:DeleteObject")
-    assert ("RetentionRole", "s3:DeleteObject") in deletions(Stack(template))
+    policy["Statement"] = [statement for statement in policy["Statement"] if statement["Sid"] != sid]
+    iam.plant(template, role, action)
+    assert (role, action) in deletions(Stack(template), key)
 
 
 OBJECTS = {
@@ -155,6 +175,7 @@ READS = {
     "retention": set(),
     "reconcile": set(),
     "operator": {"link"},
+    "shred": set(),
     "export": {"dedup secret", "list", "progress", "link"},
     "verify": EVERYTHING,
     "restore": EVERYTHING,
@@ -170,6 +191,20 @@ def access(stack: Stack, function: str, action: str) -> set[str]:
 @pytest.mark.parametrize("function, expected", READS.items())
 def test_functions_read_what_they_must_and_export_nothing_with_content(stack, function, expected):
     assert access(stack, function, "s3:GetObject") == expected
+
+
+def test_the_sweep_reads_links_by_version_and_nothing_else(stack):
+    readers = {function: access(stack, function, "s3:GetObjectVersion") for function in READS}
+    assert {function: names for function, names in readers.items() if names} == {"retention": {"link"}}
+
+
+def test_the_sweep_deletes_what_is_of_recovery_points_only(stack):
+    assert access(stack, "retention", "s3:DeleteObjectVersion") == {"run's key", "pack", "list", "progress", "manifest"}
+
+
+def test_an_export_locks_what_it_may_share_and_the_secret_and_nothing_else(stack):
+    for action in ("s3:GetObjectRetention", "s3:PutObjectRetention"):
+        assert access(stack, "export", action) == {"dedup secret", "run's key", "pack"}, action
 
 
 @pytest.mark.parametrize("function", READS)
@@ -195,10 +230,11 @@ LISTINGS = {
 }
 LISTS = {
     "snapshot": set(),
-    "retention": set(),
+    "retention": set(LISTINGS) - {"the bucket"},
     "reconcile": set(),
     "operator": set(LISTINGS) - {"the bucket"},
-    "export": {"the chain", "packs"},
+    "shred": set(LISTINGS) - {"the bucket"},
+    "export": {"the chain", "packs", "runs' keys"},
     "verify": set(LISTINGS),
     "restore": set(LISTINGS),
 }
@@ -212,6 +248,14 @@ def may_list(stack: Stack, function: str, prefix: str | None) -> bool:
 @pytest.mark.parametrize("function, expected", LISTS.items())
 def test_functions_list_what_they_must(stack, function, expected):
     assert {name for name, prefix in LISTINGS.items() if may_list(stack, function, prefix)} == expected
+
+
+def test_only_who_deletes_or_says_what_is_left_lists_versions(stack):
+    may = {
+        function for function in LISTS
+        if iam.allowed(stack, f"{function.capitalize()}Role", "s3:ListBucketVersions", stack.arn("VaultBucket"), {"s3:prefix": LISTINGS["a tenant"]})
+    }
+    assert may == {"retention", "shred", "operator"}
 
 
 def test_a_wider_listing_is_noticed(template):

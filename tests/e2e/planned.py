@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 
+from console import APPROVES, ASKS
 from saas.configuration import PLAN_PARAMETER
 
 
@@ -21,3 +22,21 @@ def replanned(stack, plan: dict, **changes) -> Iterator[dict]:
         yield changed
     finally:
         write(plan)
+
+
+@contextlib.contextmanager
+def retained(stack, plan: dict, console, **policy) -> Iterator[dict]:
+    """The platform's plan with this retention policy, in force; afterwards the one it was is."""
+    try:
+        with replanned(stack, plan, retention=policy) as changed:
+            _agree(console)
+            yield changed
+    finally:
+        _agree(console)
+
+
+def _agree(console) -> None:
+    """Two people agree to a retention policy that waits, if one does."""
+    if waiting := console.run("retention", "plan")["in_force"]["waiting"]:
+        for person in (ASKS, APPROVES):
+            console.run("retention", "approve", waiting["version"], user=person)

@@ -7,7 +7,7 @@ from paths import ROOT
 from stack import FunctionError
 
 SAMPLES = sorted((ROOT / "events").glob("*.json"))
-RDS_TAKEN_BY = {"snapshot": "snapshot", "instance": "verify"}
+RDS_TAKEN_BY = {"snapshot": "snapshot", "cluster-snapshot": "snapshot", "instance": "verify"}
 
 
 def function_of(sample) -> str:
@@ -15,7 +15,9 @@ def function_of(sample) -> str:
     kind, _, rest = sample.stem.partition("-")
     if kind == "operator":
         return kind
-    return RDS_TAKEN_BY[rest] if kind == "rds" else rest.split("-")[0]
+    if kind == "rds":
+        return RDS_TAKEN_BY[rest]
+    return "retention" if rest == "sweep" else rest.split("-")[0]
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)

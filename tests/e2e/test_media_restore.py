@@ -2,7 +2,7 @@
 
 import pytest
 import saas
-from console import Refused
+from console import BEFORE_RESTORE, Refused
 from stack import FunctionError
 
 
@@ -17,7 +17,7 @@ def test_lost_changed_and_added_files_are_put_right_and_no_version_is_removed(st
     files.put("added.txt", b"nobody had this")
     damaged = files.versions()
 
-    request = console.request(tenant.id, "a script emptied the folder", point=_recorded(console, tenant))
+    request = console.request(tenant.id, "a script emptied the folder", point=newest_of_files(console, tenant))
     preview = console.preview(request)
     (effect,) = preview["tables"]
     assert effect["table"] == f"{saas.MEDIA_BUCKET}/{files.prefix}"
@@ -34,7 +34,7 @@ def test_lost_changed_and_added_files_are_put_right_and_no_version_is_removed(st
     restored = files.versions()
     _allowing_refusals(stack.invoke, "restore", {"item": {"request": request, "step": "execute"}})
     assert files.versions() == restored, "a redelivered step writes nothing"
-    again = console.restore(tenant.id, "once more", point=_recorded(console, tenant))["outcome"]
+    again = console.restore(tenant.id, "once more", point=newest_of_files(console, tenant))["outcome"]
     assert (again["rows"], again["undo_copy"]) == (len(recorded), None)
     assert files.versions() == restored, "where nothing is to be done nothing is"
 
@@ -44,7 +44,7 @@ def test_files_that_changed_after_the_preview_are_not_restored_over(stack, backe
     recorded = files.live()
     lost, other = sorted(recorded)[:2]
     files.delete(lost)
-    request = console.request(tenant.id, "one file is gone", point=_recorded(console, tenant))
+    request = console.request(tenant.id, "one file is gone", point=newest_of_files(console, tenant))
     console.preview(request)
     files.put(other, b"written after the preview")
     written = files.versions()
@@ -53,7 +53,7 @@ def test_files_that_changed_after_the_preview_are_not_restored_over(stack, backe
         console.watch(request)
     assert files.versions() == written, "a refused restore changed something"
 
-    console.restore(tenant.id, "both files, this time as shown", point=_recorded(console, tenant))
+    console.restore(tenant.id, "both files, this time as shown", point=newest_of_files(console, tenant))
     assert files.live() == recorded
 
 
@@ -66,7 +66,7 @@ def test_a_version_that_the_bucket_lost_is_named_and_the_rest_comes_back(stack, 
     files.delete(gone)
     s3.delete_object(Bucket=saas.MEDIA_BUCKET, Key=files.prefix + gone, VersionId=version)
 
-    request = console.request(tenant.id, "a lifecycle rule went too far", point=_recorded(console, tenant))
+    request = console.request(tenant.id, "a lifecycle rule went too far", point=newest_of_files(console, tenant))
     (note,) = console.preview(request)["notes"]
     assert gone in note and version in note
     console.approve(request)
@@ -115,9 +115,10 @@ class Files:
         return [(f["Key"], f["VersionId"], f["IsLatest"]) for page in pages for kind in kinds for f in page.get(kind, [])]
 
 
-def _recorded(console, tenant) -> str:
+def newest_of_files(console, tenant) -> str:
     """The tenant's newest recovery point of files."""
     points = [point for point in console.points(tenant.id) if point["kind"] == "media" and point["state"] == "available"]
+    points = [point for point in points if point["rule"] != BEFORE_RESTORE]
     return max(points, key=lambda point: point["scheduled_time"])["id"]
 
 

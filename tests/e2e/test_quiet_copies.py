@@ -1,8 +1,11 @@
 """A rule may read a clone made from the newest snapshot: production is not read, and nothing is left of the clone."""
 
+import datetime
+
 import pytest
 from deliver import tick
 from planned import replanned
+from saas import DATABASES
 from slots import last_slots
 from wait import wait_until
 
@@ -28,7 +31,7 @@ def test_exports_read_the_clone_and_not_production_and_the_clone_goes(stack, qui
     with may_lose(tenant):
         # After the snapshot: what reads production would count them.
         backed_up.destroy(tenant)
-        seen: set[str] = set()
+        seen, began = set(), datetime.datetime.now(datetime.timezone.utc).isoformat()
         # Twice, as at-least-once delivery may.
         for _ in range(2):
             stack.invoke("export", tick(RULE, slot))
@@ -42,6 +45,9 @@ def test_exports_read_the_clone_and_not_production_and_the_clone_goes(stack, qui
         assert seen and all(name.startswith("holdfast-export-") for name in seen), seen
         sources = {one.instance for one in standard}
         assert len(seen) == len(sources), "one clone of each instance, though the tick came twice"
+        proven = {point["instance"]: point for point in console.points() if point.get("proven_at", "") > began and "instance" in point}
+        assert {DATABASES[database].instance for database in proven} == sources, "a clone that answers proves its snapshot"
+        assert all(0 < point["rto_ms"] < 300_000 for point in proven.values()), proven
         (point,) = of_slot(console, tenant.id)
         assert point["rows"] == rows_saved(saved, tenant), "the clone's rows, not production's"
         assert point["read"]["from"] == point["read"]["until"], "the instant of the snapshot"

@@ -1,20 +1,18 @@
 """`holdfast vault` looks into the vault without opening it, and says by name what is missing, replaced or changed; `run --full`
 stores everything anew, and a plain run next to nothing."""
 
-import contextlib
 import json
-from datetime import datetime, timedelta, timezone
 
 import pytest
 from console import Refused
 from deliver import tick
+from tampered import deleted, read, replaced
 from wait import wait_until
 
 TENANT = "mosaicpay"
 """Nobody else's in these tests: the vault of a tenant that was tampered with would disturb theirs."""
 DAMAGED = 6
 """The exit status that says so."""
-LOCK_SECONDS = 2
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +82,7 @@ def test_a_link_that_was_replaced_is_not_authentic_and_nothing_in_it_is_repeated
     line, signature = read(stack, link).rstrip(b"\n").split(b"\n")
     forged = json.dumps({**json.loads(line), "packs": []}, separators=(",", ":")).encode()
     with replaced(stack, link, forged + b"\n" + signature + b"\n"):
-        answer = json.loads(refused(console.run, "vault", "show", "--tenant", TENANT, "--point", full["id"]).said_on_stdout)
+        answer = json.loads(refused(console.run, "vault", "show", "--tenant", TENANT, "--point", full["id"]).answer)
         assert answer["authentic"] is False and "signature" in answer["problem"] and "link" not in answer
         found = findings(console, "vault", "check", "--tenant", TENANT)
         assert link in {one["object"] for one in found}
@@ -115,7 +113,7 @@ def test_only_reading_the_data_finds_a_byte_that_was_flipped_in_a_pack(stack, fu
     with replaced(stack, pack, bytes(content)):
         assert check(console)["findings"] == [], "name and size are as ever"
         asked = ("vault", "check", "--tenant", TENANT, "--point", victim["id"], "--read-data", "1/1")
-        (one,) = json.loads(refused(console.run, *asked).said_on_stdout)["checks"]
+        (one,) = json.loads(refused(console.run, *asked).answer)["checks"]
         assert one["state"] == "damaged" and any(pack in finding for finding in one["findings"])
         assert console.open_alerts(victim["id"])
     try:
@@ -201,48 +199,13 @@ def largest_pack(console, point: dict) -> str:
 
 
 def refused(command, *arguments: str) -> Refused:
-    """The refusal of a command that finds damage; what it printed before is its `said_on_stdout`."""
+    """The refusal of a command that finds damage; what it printed before is its `answer`."""
     with pytest.raises(Refused) as found:
         command(*arguments)
     assert found.value.status == DAMAGED, found.value
-    found.value.said_on_stdout = found.value.said[found.value.said.find("{") :]
     return found.value
 
 
 def findings(console, *arguments: str) -> list[dict]:
     """What a check found."""
-    return json.loads(refused(console.run, *arguments).said_on_stdout)["findings"]
-
-
-def read(stack, key: str) -> bytes:
-    """An object of the vault."""
-    return stack.client("s3").get_object(Bucket=stack.outputs["VaultBucketName"], Key=key)["Body"].read()
-
-
-@contextlib.contextmanager
-def deleted(stack, key: str):
-    """Hides an object behind a delete marker for a while."""
-    s3, bucket = stack.client("s3"), stack.outputs["VaultBucketName"]
-    marker = s3.delete_object(Bucket=bucket, Key=key)["VersionId"]
-    try:
-        yield
-    finally:
-        s3.delete_object(Bucket=bucket, Key=key, VersionId=marker)
-
-
-@contextlib.contextmanager
-def replaced(stack, key: str, content: bytes):
-    """Puts other bytes in an object's place for a while, as somebody might who may delete and write."""
-    s3, bucket = stack.client("s3"), stack.outputs["VaultBucketName"]
-    with deleted(stack, key):
-        # With a lock of its own, or it would have the bucket's, and nobody could take it away again.
-        until = datetime.now(timezone.utc) + timedelta(seconds=LOCK_SECONDS)
-        lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until}
-        put = s3.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*", **lock)
-        try:
-            yield
-        finally:
-            # A date in a header has whole seconds.
-            over = until + timedelta(seconds=1)
-            wait_until("the lock is over", lambda: datetime.now(timezone.utc) > over, 10 * LOCK_SECONDS)
-            s3.delete_object(Bucket=bucket, Key=key, VersionId=put["VersionId"])
+    return json.loads(refused(console.run, *arguments).answer)["findings"]

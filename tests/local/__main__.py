@@ -49,6 +49,7 @@ def _parse() -> argparse.Namespace:
 
     demo = verb("demo", run_demo, "back up, destroy, restore and prove tenants, with commentary")
     demo.add_argument("--keep", action="store_true", help="leave the stack running afterwards")
+    verb("game-day", run_game_day, "lose every database and recover the environment, with commentary and measured times")
     test = verb("test", run_tests, "all tests: Rust, template contract, stack and end to end")
     test.epilog = "Further arguments are given to pytest; Rust's tests are then left out."
     verb("up", run_up, "start the stack with the example platform and leave it running")
@@ -77,6 +78,18 @@ def run_demo(options) -> int:
             print(stack.how_to_talk_to_it(), flush=True)
             _stay(stack)
     return status
+
+
+def run_game_day(options) -> int:
+    import gameday
+    from stack import Stack, end_on_signals
+
+    bootstrap.build_binaries()
+    end_on_signals()
+    with Stack() as stack:
+        stack.deploy()
+        stack.silence_schedules()
+        return gameday.run_game_day(stack)
 
 
 def run_tests(options) -> int:

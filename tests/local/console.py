@@ -7,15 +7,17 @@ import json
 from dataclasses import dataclass
 
 ASKS, APPROVES = "ops-ana", "ops-ben"
+BEFORE_RESTORE = "before-restore"
+"""The rule of recovery points of the state before a restore."""
 COMMAND_SECONDS = 600
 
 
 class Refused(Exception):
-    """The command ended with an error; carries its exit status and what it said."""
+    """The command ended with an error; carries its exit status, what it said, and what of that is its answer."""
 
-    def __init__(self, command: str, status: int, said: str):
+    def __init__(self, command: str, status: int, said: str, answer: str = ""):
         super().__init__(f"`holdfast {command}` ended with {status}: {said.strip()}")
-        self.status, self.said = status, said.strip()
+        self.status, self.said, self.answer = status, said.strip(), answer
 
 
 @dataclass
@@ -28,7 +30,7 @@ class Console:
         """Runs one command as one operator and returns its JSON answer, or raises Refused."""
         done = self.stack.cli("--output", "json", *arguments, user=user, timeout=COMMAND_SECONDS)
         if done.returncode:
-            raise Refused(" ".join(arguments), done.returncode, f"{done.stderr}\n{done.stdout}")
+            raise Refused(" ".join(arguments), done.returncode, f"{done.stderr}\n{done.stdout}", done.stdout)
         return json.loads(done.stdout)
 
     def table(self, *arguments: str, user: str = ASKS) -> str:
@@ -47,8 +49,9 @@ class Console:
         return self.run("sets", *(["--tenant", tenant] if tenant else []))["sets"]
 
     def available(self, tenant: str) -> list[dict]:
-        """The recovery points of the tenant's database that can be restored."""
-        return [point for point in self.points(tenant) if point["kind"] == "database" and point["state"] == "available"]
+        """The recovery points of the tenant's database that a restore may start from without naming one."""
+        usable = [point for point in self.points(tenant) if point["kind"] == "database" and point["state"] == "available"]
+        return [point for point in usable if point["rule"] != BEFORE_RESTORE]
 
     def newest(self, tenant: str) -> dict:
         """The tenant's newest available recovery point, by its scheduled time."""
@@ -58,10 +61,16 @@ class Console:
         """The open alerts whose subject names a tenant."""
         return [alert for alert in self.run("alerts")["alerts"] if about in alert["subject"] and not alert["closed_at"]]
 
-    def request(self, tenant: str, reason: str, point: str | None = None, user: str = ASKS, kind: str | None = None) -> str:
-        """Asks for a restore; returns the id of the request."""
-        which = (["--point", point] if point else []) + (["--kind", kind] if kind else [])
+    def request(
+        self, tenant: str, reason: str, point: str | None = None, user: str = ASKS, kind: str | None = None, more: tuple = ()
+    ) -> str:
+        """Asks for a restore, with `more` options; returns the id of the request."""
+        which = (["--point", point] if point else []) + (["--kind", kind] if kind else []) + list(more)
         return self.run("restore", "request", "--tenant", tenant, *which, "--reason", reason, user=user)["request"]
+
+    def undo(self, request: str, reason: str = "it was the wrong one", user: str = ASKS) -> str:
+        """Asks for a restore to be taken back; returns the id of that request."""
+        return self.run("restore", "undo", request, "--reason", reason, user=user)["request"]
 
     def preview(self, request: str, user: str = ASKS) -> dict:
         """Waits until a request can be approved and returns its preview."""
@@ -74,6 +83,14 @@ class Console:
         """Approves a request as the given operator: the preview of that digest, or whichever there is."""
         agreed = ["--digest", digest] if digest else ["--yes"]
         return self.run("restore", "approve", request, *agreed, user=user)
+
+    def break_glass(self, request: str, reason: str, user: str = ASKS) -> dict:
+        """Goes ahead alone with a request."""
+        return self.run("restore", "run", request, "--break-glass", "--reason", reason, "--yes", user=user)
+
+    def review(self, request: str, finding: str, user: str = APPROVES) -> dict:
+        """Records what another person found about what one did alone."""
+        return self.run("restore", "review", request, "--finding", finding, user=user)
 
     def watch(self, request: str, user: str = ASKS) -> dict:
         """Waits until a request is carried out; raises Refused unless it was proven."""

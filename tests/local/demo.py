@@ -127,7 +127,7 @@ class Demo:
         command = f"holdfast restore approve {request} --digest {digest[:12]}…"
         self.tell.typed(f"[{ASKS}] {command}", self._refused_self_approval(request, digest))
         approved = self.console.approve(request, digest)
-        self.tell.typed(f"[{APPROVES}] {command}", f"approved by {approved['approved_by']}")
+        self.tell.typed(f"[{APPROVES}] {command}", f"approved by {approved['approvals'][0]['by']}")
         self.tell.typed(f"[{ASKS}] holdfast restore watch {request}", self.console.table("restore", "watch", request))
         self.tell.good("Holdfast's own proof: what is there now has the digests of the recovery point")
 
@@ -150,18 +150,23 @@ class Demo:
         self.tell.good("the pool's shared tables are unchanged")
 
     def restore_test(self) -> None:
-        """Lets `verify` restore a recovery point into an isolated instance and compare."""
-        self.tell.step("The restore test: a recovery point is restored into an isolated instance, compared, and torn down")
+        """Lets `verify` restore the newest recovery points into one isolated instance for each of production's, and compare."""
+        self.tell.step("The restore tests: a clone of each instance takes its tenants' recovery points, which are compared; then it is torn down")
         before, production = self._proven(), self._instances()
         self._fire("verify-daily")
         # A small tenant's test may be over, and its instance gone, before anybody looks.
         for instance in sorted(self._instances() - production):
             self.tell.say(f"isolated instance: {instance}")
-        self._until("a recovery point is proven", lambda: self._proven().keys() - before.keys(), DRILL_SECONDS, "verify-follow")
-        for point in (point for key, point in self._proven().items() if key not in before):
-            self.tell.good(f"{point['tenant']}: {point['id']} proven, {point['rows']:,} rows compared in isolation")
-        self._until("the isolated instance is gone", lambda: self._instances() <= production, DRILL_SECONDS, "verify-follow")
-        self.tell.good("the isolated instance is gone")
+        self._until("every isolated instance is gone", lambda: self._instances() <= production, DRILL_SECONDS, "verify-follow")
+        proven = [point for key, point in self._proven().items() if key not in before]
+        if not proven:
+            raise DemoFailed("no recovery point was proven")
+        for point in proven:
+            if "tenant" in point:
+                self.tell.good(f"{point['tenant']}: {point['id']} proven, {point['rows']:,} rows compared in isolation")
+            else:
+                self.tell.good(f"instance {point['instance']}: snapshot {point['id']} proven, by a clone that answered")
+        self.tell.good("the isolated instances are gone")
 
     def notice_a_gap(self) -> None:
         """A tenant without a backup is an alarm, without anybody having configured it."""

@@ -21,7 +21,7 @@ TEMPLATE = ROOT / "infra" / "template.yaml"
 KEPT = LOCAL / "kept.json"
 """Describes the stack that `up` or `demo --keep` left running."""
 
-FUNCTIONS = ("snapshot", "export", "verify", "retention", "restore", "reconcile", "operator")
+FUNCTIONS = ("snapshot", "export", "verify", "retention", "restore", "reconcile", "shred", "operator")
 
 
 def postgres_bin() -> Path:

@@ -112,9 +112,9 @@ class PostgresHost:
         cluster.configure(archiving=False)
         return cluster.port
 
-    def restorable(self, key: str) -> bool:
-        """Whether the instance can be restored to points in time."""
-        return key in self._base_backups
+    def restorable_since(self, key: str) -> float | None:
+        """The first moment (Unix seconds) that the instance can be restored to, if it can be at all."""
+        return min((taken for taken, _ in self._base_backups.get(key, [])), default=None)
 
     def stop(self, key: str) -> None:
         """Stops an instance, keeping its files."""

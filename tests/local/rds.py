@@ -8,10 +8,13 @@ in the methods below, each with its reason.
 
 import contextvars
 import datetime
+import json
+import math
 import os
 import secrets
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from moto.core.responses import PaginatedResult
 from moto.rds import models, responses
@@ -20,6 +23,7 @@ from moto.server import create_backend_app
 from pghost import PostgresHost
 
 ENGINE = "postgres"
+SAYS_FILE = "says.json"
 WORK_IN_PROGRESS = ("creating", "deleting", "starting", "stopping")
 
 Tell = Callable[[object, str], None]
@@ -36,7 +40,9 @@ class PostgresBackend(models.RDSBackend):
     host: PostgresHost
     tell: Tell
     transition_seconds: float = 1.0
+    log_behind_seconds: float = 2.0
     server_version: str = "15.0"
+    says_file: Path
 
     # Instances ---------------------------------------------------------------
 
@@ -64,16 +70,37 @@ class PostgresBackend(models.RDSBackend):
 
     def restore_db_instance_to_point_in_time(self, source_db_identifier, target_db_identifier, overrides):
         source = self.describe_db_instances(source_db_identifier)[0]
-        if not self.host.restorable(source.arn):
+        window = self._restore_window(source)
+        if not window:
             raise models.RDSClientError(
                 "PointInTimeRestoreNotEnabled", f"{source_db_identifier} keeps no automated backups."
             )
-        with _coming_from("time", source.arn, _unix_seconds(overrides.pop("restore_time", None))):
+        seconds = _unix_seconds(overrides.pop("restore_time", None))
+        if seconds is not None and not window[0] <= seconds <= window[1]:
+            raise models.InvalidParameterValue(
+                f"The specified instance cannot be restored to a time earlier than {_moment(window[0])} or later than {_moment(window[1])}."
+            )
+        with _coming_from("time", source.arn, seconds):
             return super().restore_db_instance_to_point_in_time(
                 source_db_identifier, target_db_identifier, _not_protected(overrides)
             )
 
+    def describe_db_instance_automated_backups(self, db_instance_identifier=None, **_):
+        # moto derives them from automated snapshots, of which there are none here, and tells no times.
+        found = [self.databases.get(db_instance_identifier)] if db_instance_identifier else list(self.databases.values())
+        return [_automated_backup(one, window) for one in found if one and (window := self._restore_window(one))]
+
+    def _restore_window(self, instance) -> tuple[float, float] | None:
+        """The moments (Unix seconds, whole) that an instance can be restored to."""
+        since = self.host.restorable_since(instance.arn)
+        if since is None:
+            return None
+        # RDS ships the log every few minutes, so the last minutes cannot be restored yet.
+        return math.ceil(since), max(math.ceil(since), math.floor(time.time() - self.log_behind_seconds))
+
     def modify_db_instance(self, db_instance_identifier, db_kwargs):
+        # Every server of this machine has a port of its own, so another's cannot be had.
+        db_kwargs.pop("db_port_number", None)
         instance = super().modify_db_instance(db_instance_identifier, db_kwargs)
         if password := db_kwargs.get("master_user_password"):
             self.host.submit(
@@ -118,11 +145,26 @@ class PostgresBackend(models.RDSBackend):
 
     def copy_db_snapshot(self, source_db_snapshot_identifier, target_db_snapshot_identifier, **options):
         source = self.get_db_snapshot(source_db_snapshot_identifier)
+        if source.status != "available":
+            raise models.RDSClientError("InvalidDBSnapshotState", f"Snapshot {source.resource_id} is in the state {source.status}.")
         copy = super().copy_db_snapshot(source_db_snapshot_identifier, target_db_snapshot_identifier, **options)
         copy.source_db_snapshot_identifier = source.arn
         copy.percent_progress = 0
         self._run(copy, "creating", lambda: self.host.copy_snapshot(source.arn, copy.arn), "snapshot created")
         return copy
+
+    @property
+    def SNAPSHOT_QUOTA(self):
+        """How many manual snapshots the account may hold."""
+        return self.pretended("snapshot_quota", super().SNAPSHOT_QUOTA)
+
+    @classmethod
+    def pretended(cls, what, otherwise):
+        """What a test has RDS say for a while (`Stack.rds_says`)."""
+        try:
+            return json.loads(cls.says_file.read_text()).get(what, otherwise)
+        except FileNotFoundError:
+            return otherwise
 
     def delete_db_snapshot(self, db_snapshot_identifier):
         snapshot = super().delete_db_snapshot(db_snapshot_identifier)
@@ -202,10 +244,13 @@ def application(host: PostgresHost, tell: Tell, server_version: str):
     PostgresBackend.host = host
     PostgresBackend.tell = staticmethod(tell)
     PostgresBackend.server_version = server_version
+    PostgresBackend.says_file = host.root / SAYS_FILE
     PostgresBackend.transition_seconds = float(os.environ.get("HOLDFAST_LOCAL_RDS_SECONDS", "1"))
     models.rds_backends.backend = PostgresBackend
     models.DBInstance.save_automated_backup = lambda self: None
     models.DBInstance.endpoint = property(_endpoint)
+    models.DBInstance.latest_restorable_time = property(_latest_restorable_time)
+    models.DBSnapshot.snapshot_create_time = property(_snapshot_create_time)
     responses.RDSResponse.describe_db_snapshots = _paged(responses.RDSResponse.describe_db_snapshots)
     return create_backend_app("rds")
 
@@ -215,6 +260,27 @@ def _endpoint(instance):
     if instance.status in WORK_IN_PROGRESS or instance.status == "failed":
         return None
     return {"Address": "localhost", "Port": instance.port, "HostedZoneId": "Z1RLNUO7B9Q6NB"}
+
+
+def _snapshot_create_time(snapshot):
+    return snapshot.created - datetime.timedelta(seconds=PostgresBackend.pretended("snapshots_older_by_seconds", 0))
+
+
+def _latest_restorable_time(instance):
+    window = instance.backend._restore_window(instance)
+    return _moment(window[1]) if window else None
+
+
+def _automated_backup(instance, window):
+    return {
+        "DBInstanceArn": instance.arn,
+        "DbiResourceId": instance.dbi_resource_id,
+        "DBInstanceIdentifier": instance.db_instance_identifier,
+        "Status": "active",
+        "Engine": ENGINE,
+        "BackupRetentionPeriod": instance.backup_retention_period,
+        "RestoreWindow": {"EarliestTime": _moment(window[0]), "LatestTime": _moment(window[1])},
+    }
 
 
 def _paged(describe):
@@ -235,6 +301,10 @@ def _not_protected(overrides):
     # moto copies the protection of the source; RDS restores without it unless asked.
     overrides.setdefault("deletion_protection", False)
     return overrides
+
+
+def _moment(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
 
 
 def _unix_seconds(when) -> float | None:

@@ -8,6 +8,7 @@ Everything it starts listens on loopback, on free ports, and ends with it (see `
 """
 
 import atexit
+import contextlib
 import json
 import os
 import secrets
@@ -34,7 +35,7 @@ from wait import wait_until
 REGION = "eu-central-1"
 ACCOUNT = "123456789012"
 NAME = "holdfast"
-OPERATORS = ("ops-ana", "ops-ben")
+OPERATORS = ("ops-ana", "ops-ben", "ops-cleo", "ops-dan")
 INBOX = "holdfast-alerts-inbox"
 READY_SECONDS = 30
 WAIT_SECONDS = 60
@@ -113,7 +114,8 @@ class Stack:
     def deploy(self, template: Path = paths.TEMPLATE, binaries: Path = paths.BINARIES, **parameters: str) -> dict:
         """Deploys a template (ours by default) and returns its outputs."""
         parameters = {
-            "PostgresToolsPath": str(paths.postgres_tools()), "DatabaseCaPath": str(self.ca_file), **parameters
+            "PostgresToolsPath": str(paths.postgres_tools()), "DatabaseCaPath": str(self.ca_file),
+            "ArchiveBucketName": "platform-archives", **parameters
         }
         self.outputs = deployment.deploy(self.client, template, NAME, parameters, binaries)
         if url := self.outputs.get("OperatorUrl"):
@@ -247,6 +249,18 @@ class Stack:
         login = urllib.parse.quote(user, safe="") + (":" + urllib.parse.quote(password, safe="") if password else "")
         query = urllib.parse.urlencode({"sslmode": "verify-full", "sslrootcert": self.ca_file})
         return f"postgresql://{login}@{endpoint['Address']}:{endpoint['Port']}/{urllib.parse.quote(database)}?{query}"
+
+    @contextlib.contextmanager
+    def rds_says(self, **pretended):
+        """Has RDS say other things for a while: `snapshot_quota`, `snapshots_older_by_seconds`."""
+        from rds import SAYS_FILE
+
+        file = self.root / "pg" / SAYS_FILE
+        file.write_text(json.dumps(pretended))
+        try:
+            yield
+        finally:
+            file.unlink()
 
     def snapshot_files(self, snapshot: str) -> Path:
         """The files of a snapshot, for tests that damage them (`pghost.damage`)."""

@@ -121,6 +121,7 @@ def test_point_in_time_is_exact(instance):
         connection.execute("SELECT pg_sleep(1.1)")
         between = connection.execute("SELECT clock_timestamp()").fetchone()[0].replace(microsecond=0)
         connection.execute("INSERT INTO moments VALUES (2)")
+    assert wait_until("the moment can be restored", lambda: _restore_window(instance, "first")["LatestTime"] >= between, WAIT_SECONDS)
     instance.client("rds").restore_db_instance_to_point_in_time(
         SourceDBInstanceIdentifier="first", TargetDBInstanceIdentifier="earlier", RestoreTime=between
     )
@@ -128,6 +129,23 @@ def test_point_in_time_is_exact(instance):
     restored = instance.dsn("earlier", "app", "holdfast_master", instance.password("first"))
     with psycopg.connect(restored) as connection:
         assert connection.execute("SELECT number FROM moments").fetchall() == [(1,)]
+
+
+def test_a_moment_outside_the_window_is_refused_and_nothing_made(instance):
+    rds, window = instance.client("rds"), _restore_window(instance, "first")
+    for moment in (window["EarliestTime"] - datetime.timedelta(seconds=1), window["LatestTime"] + datetime.timedelta(hours=1)):
+        with pytest.raises(ClientError, match="cannot be restored to a time"):
+            rds.restore_db_instance_to_point_in_time(
+                SourceDBInstanceIdentifier="first", TargetDBInstanceIdentifier="never", RestoreTime=moment
+            )
+    assert "never" not in {one["DBInstanceIdentifier"] for one in rds.describe_db_instances()["DBInstances"]}
+    assert _instance(instance, "first")["LatestRestorableTime"] >= window["LatestTime"]
+    instance.create_instance("without-backups", BackupRetentionPeriod=0)
+    with pytest.raises(ClientError, match="PointInTimeRestoreNotEnabled"):
+        rds.restore_db_instance_to_point_in_time(
+            SourceDBInstanceIdentifier="without-backups", TargetDBInstanceIdentifier="never", UseLatestRestorableTime=True
+        )
+    assert rds.describe_db_instance_automated_backups(DBInstanceIdentifier="without-backups")["DBInstanceAutomatedBackups"] == []
 
 
 def test_damaged_snapshot_is_noticed_when_read(instance):
@@ -258,6 +276,11 @@ def test_nothing_is_left_after_stop():
 
 def _connect(stack: Stack, instance: str):
     return psycopg.connect(stack.dsn(instance, "app"), autocommit=True)
+
+
+def _restore_window(stack, name):
+    backups = stack.client("rds").describe_db_instance_automated_backups(DBInstanceIdentifier=name)
+    return backups["DBInstanceAutomatedBackups"][0]["RestoreWindow"]
 
 
 def _instance(stack: Stack, identifier: str) -> dict | None:

@@ -104,6 +104,72 @@ def only_the_stack_root() -> None:
     iam_evaluator.is_root_access_key = lambda key: not key or key == root
 
 
+@gap("iam-rds-point-in-time", "RestoreDBInstanceToPointInTime: the caller needs the right to the source and to the instance to be made")
+def rds_point_in_time() -> None:
+    resource_of, enforce = iam_actions.extract_resource_arn, iam_evaluator.enforce
+
+    def both(service, method, path, headers, body, query_params, region, account_id, *rest):
+        found = resource_of(service, method, path, headers, body, query_params, region, account_id, *rest)
+        if service != "rds" or found != "*":
+            return found
+        names = [iam_actions._query_param(query_params, f"{which}DBInstanceIdentifier") for which in ("Source", "Target")]
+        arns = [f"arn:aws:rds:{region}:{account_id}:db:{name}" for name in names if name]
+        return " ".join(arns) or found
+
+    def enforce_each(access_key, action, service, region, resource_arn="*", service_context=None, **more):
+        for arn in resource_arn.split(" ") if action == "rds:RestoreDBInstanceToPointInTime" else [resource_arn]:
+            if denied := enforce(access_key, action, service, region, arn, service_context, **more):
+                return denied
+        return None
+
+    iam_actions.extract_resource_arn, iam_evaluator.enforce = both, enforce_each
+
+
+SNAPSHOT_CALLS = {
+    "CreateDBSnapshot": (("DBInstanceIdentifier", "db"), ("DBSnapshotIdentifier", "snapshot")),
+    "CopyDBSnapshot": (("SourceDBSnapshotIdentifier", "snapshot"), ("TargetDBSnapshotIdentifier", "snapshot")),
+    "DeleteDBSnapshot": (("DBSnapshotIdentifier", "snapshot"),),
+    "CreateDBClusterSnapshot": (("DBClusterIdentifier", "cluster"), ("DBClusterSnapshotIdentifier", "cluster-snapshot")),
+    "CopyDBClusterSnapshot": (
+        ("SourceDBClusterSnapshotIdentifier", "cluster-snapshot"), ("TargetDBClusterSnapshotIdentifier", "cluster-snapshot")
+    ),
+    "DeleteDBClusterSnapshot": (("DBClusterSnapshotIdentifier", "cluster-snapshot"),),
+}
+"""Call and what it needs the right to: parameter and kind of each resource."""
+
+
+@gap("iam-rds-snapshots", "CreateDBSnapshot, CopyDBSnapshot, DeleteDBSnapshot, and those of clusters: the caller needs the right to each snapshot named; its tags are condition keys")
+def rds_snapshots() -> None:
+    resource_of, enforce = iam_actions.extract_resource_arn, iam_evaluator.enforce
+
+    def each_named(service, method, path, headers, body, query_params, region, account_id, *rest):
+        call = iam_actions._query_param(query_params, "Action") if service == "rds" else None
+        if call not in SNAPSHOT_CALLS:
+            return resource_of(service, method, path, headers, body, query_params, region, account_id, *rest)
+        named = [(iam_actions._query_param(query_params, name), kind) for name, kind in SNAPSHOT_CALLS[call]]
+        return " ".join(f"arn:aws:rds:{region}:{account_id}:{kind}:{name}" for name, kind in named if name)
+
+    def enforce_each(access_key, action, service, region, resource_arn="*", service_context=None, **more):
+        if action.removeprefix("rds:") not in SNAPSHOT_CALLS:
+            return enforce(access_key, action, service, region, resource_arn, service_context, **more)
+        for arn in resource_arn.split(" "):
+            keys = {**(service_context or {}), **_snapshot_tag_keys(arn)}
+            if denied := enforce(access_key, action, service, region, arn, keys, **more):
+                return denied
+        return None
+
+    iam_actions.extract_resource_arn, iam_evaluator.enforce = each_named, enforce_each
+
+
+def _snapshot_tag_keys(arn: str) -> dict:
+    from moto.rds.models import rds_backends
+
+    _, _, _, region, account, kind, name = arn.split(":", 6)
+    backend = rds_backends[account][region]
+    found = {"snapshot": backend.database_snapshots, "cluster-snapshot": backend.cluster_snapshots}.get(kind, {}).get(name)
+    return {f"aws:resourcetag/{tag['Key']}".lower(): tag["Value"] for tag in (found.tags if found else [])}
+
+
 def _fill_in(statement, context):
     if "${" not in f"{statement.resources}{statement.not_resources}{statement.conditions}":
         return statement

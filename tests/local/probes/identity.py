@@ -58,6 +58,35 @@ def sign_conditions(account):
     raw.sign(KeyId=key, Message=DIGEST, SigningAlgorithm="ECDSA_SHA_256")
 
 
+@probe("iam-rds-point-in-time")
+def rds_point_in_time(account):
+    allowed = [f"arn:aws:rds:{REGION}:*:db:{name}" for name in ("source", "made")]
+    rds, _ = account.user_with("rds", {"Effect": "Allow", "Action": "rds:RestoreDBInstanceToPointInTime", "Resource": allowed})
+    restore = rds.restore_db_instance_to_point_in_time
+    for source, made in (("another", "made"), ("source", "another")):
+        refused(
+            "AccessDenied", restore, SourceDBInstanceIdentifier=source, TargetDBInstanceIdentifier=made, UseLatestRestorableTime=True
+        )
+    # Allowed, and no such instance; an emulator without databases does not know the call.
+    refused(
+        "DBInstanceNotFound|InvalidAction", restore, SourceDBInstanceIdentifier="source", TargetDBInstanceIdentifier="made",
+        UseLatestRestorableTime=True,
+    )
+
+
+@probe("iam-rds-snapshots")
+def rds_snapshots(account):
+    allowed = [f"arn:aws:rds:{REGION}:*:snapshot:{name}" for name in ("source", "made")]
+    rds, _ = account.user_with("rds", {"Effect": "Allow", "Action": ["rds:CopyDBSnapshot", "rds:DeleteDBSnapshot"], "Resource": allowed})
+    for source, made in (("another", "made"), ("source", "another")):
+        refused("AccessDenied", rds.copy_db_snapshot, SourceDBSnapshotIdentifier=source, TargetDBSnapshotIdentifier=made)
+    refused("AccessDenied", rds.delete_db_snapshot, DBSnapshotIdentifier="another")
+    # Allowed, and no such snapshot; an emulator without databases need not know the call.
+    missing = "DBSnapshotNotFound|InvalidAction"
+    refused(missing, rds.copy_db_snapshot, SourceDBSnapshotIdentifier="source", TargetDBSnapshotIdentifier="made")
+    refused(missing, rds.delete_db_snapshot, DBSnapshotIdentifier="made")
+
+
 @probe("iam-secret-policy-condition")
 def secret_policy_condition(account):
     secrets, name = account.user_with("secretsmanager", {

@@ -1,4 +1,4 @@
-//! The workspace's dependency direction: functions and cli, then runtime, aws, sources, catalog and vault, domain.
+//! The workspace's dependency direction: functions and cli, then runtime, aws, sources, then authorisation, catalog and vault, then domain.
 
 use std::{collections::BTreeMap, process::Command};
 
@@ -8,14 +8,14 @@ use serde_json::Value;
 fn allowed(package: &str, path: &str) -> Vec<&'static str> {
     match package {
         "domain" => vec![],
-        "vault" | "catalog" => vec!["domain"],
+        "vault" | "catalog" | "authorisation" => vec!["domain"],
         "sources" => vec!["domain", "vault"],
         "aws" => vec!["domain", "vault", "catalog", "sources"],
-        "runtime" => vec!["domain", "vault", "catalog", "sources", "aws"],
+        "runtime" => vec!["domain", "vault", "catalog", "authorisation", "sources", "aws"],
         "holdfast-cli" => vec!["domain", "aws"],
         "holdfast-benches" => vec!["domain", "vault", "sources", "aws"],
         "holdfast-tests" => vec![],
-        _ if path.contains("/functions/") => vec!["domain", "vault", "catalog", "sources", "aws", "runtime"],
+        _ if path.contains("/functions/") => vec!["domain", "vault", "catalog", "authorisation", "sources", "aws", "runtime"],
         other => panic!("package {other} has no room yet: give it one here and in ARCHITECTURE.md"),
     }
 }
