@@ -475,7 +475,7 @@ def main() -> int:
     signer.add_argument("--signing-key-arn", help="the key in the key service, if it still gives its public half")
     parser.add_argument("--prefix-tenant", required=True, metavar="vt_…", help="the tenant's id in the vault")
     parser.add_argument("--vault", default="main", help="the vault's name (VaultId; default: main)")
-    parser.add_argument("--key-arn", required=True, help="the key that wraps the data keys")
+    parser.add_argument("--key-arn", required=True, action="append", help="the key that wraps the data keys; again for a tenant's own")
     parser.add_argument("--link-sha256", help="what the catalog recorded of the link, if there still is a catalog")
     parser.add_argument("--out", type=Path, help="a folder that does not exist yet")
     parser.add_argument("--csv", action="store_true", help="CSV instead of COPY text; NULL is empty without quotes")
@@ -483,10 +483,16 @@ def main() -> int:
     if not (options.list or options.out):
         parser.error("--out is needed")
     os.umask(0o077)
-    kms = boto3.client("kms", region_name=options.key_arn.split(":")[3])
+    kms = boto3.client("kms", region_name=options.key_arn[0].split(":")[3])
 
     def unwrap(wrapped: bytes, context: dict) -> bytes:
-        return kms.decrypt(CiphertextBlob=wrapped, KeyId=options.key_arn, EncryptionContext=context)["Plaintext"]
+        for last, key in ((key is options.key_arn[-1], key) for key in options.key_arn):
+            try:
+                return kms.decrypt(CiphertextBlob=wrapped, KeyId=key, EncryptionContext=context)["Plaintext"]
+            except kms.exceptions.IncorrectKeyException:
+                if last:
+                    raise
+        raise AssertionError("there is a last key")
 
     try:
         told = Path(options.signing_public_key).read_bytes() if options.signing_public_key else (
