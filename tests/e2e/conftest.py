@@ -104,7 +104,7 @@ def may_lose(platform, saved) -> Callable:
             yield
         finally:
             for tenant in tenants:
-                if saved.lost(tenant) or saved.differences(tenant):
+                if not saved.is_back(tenant):
                     platform.rebuild(tenant)
 
     return guard

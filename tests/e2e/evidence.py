@@ -38,6 +38,13 @@ class Saved:
         """What about the tenant is not as it was before the first test."""
         return compare.differences(self.folder / "before" / tenant.id, self.now(tenant))
 
+    def is_back(self, tenant) -> bool:
+        """Whether the tenant is what it was. One whose database, schema or tables are gone cannot be read, and is not."""
+        try:
+            return not self.differences(tenant)
+        except psql.PsqlError:
+            return False
+
     def assert_back(self, tenant) -> None:
         """The tenant is what it was, row by row, schema and sequences included."""
         found = self.differences(tenant)

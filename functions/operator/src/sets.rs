@@ -2,6 +2,7 @@
 
 use domain::{
     ErrorReport, caps,
+    plan::Plan,
     point::{Kind, RecoveryPoint},
     register::Tenant,
     rpo,
@@ -17,17 +18,29 @@ use crate::look::PointsOf;
 /// The sets of one tenant, or the newest few of every tenant.
 pub(crate) async fn sets(services: &Services, asked: PointsOf) -> Result<Value, ErrorReport> {
     let plan = services.plan().await?;
-    let (tenants, limit) = match asked.tenant {
+    let (tenants, shown_of_each) = match asked.tenant {
         Some(tenant) => (vec![services.tenant(&tenant).await?], caps::LISTED_POINTS_MAX),
         None => (services.catalog.tenants().await?, caps::POINTS_OF_EACH_MAX),
     };
     let mut shown = Vec::new();
     for tenant in tenants.into_iter().map(|record| record.tenant) {
-        let listed = newest_of_each(services, &tenant, limit).await?;
-        let expected = rpo::tenant_kinds(&plan, &tenant);
-        shown.extend(whole(listed, limit, &expected).iter().map(|set| shown_of(&tenant, set)));
+        let newest = newest_sets(services, &plan, &tenant, shown_of_each).await?;
+        shown.extend(newest.iter().map(|set| shown_of(&tenant, set)));
     }
     Ok(json!({ "sets": shown }))
+}
+
+/// A tenant's newest sets. Its newest recovery points may be of restores, or all of one kind, and its sets behind them: then all are listed.
+async fn newest_sets(services: &Services, plan: &Plan, tenant: &Tenant, most: usize) -> Result<Vec<RecoverySet>, ErrorReport> {
+    let expected = rpo::tenant_kinds(plan, tenant);
+    for limit in [most, caps::LISTED_POINTS_MAX] {
+        let mut sets = whole(newest_of_each(services, tenant, limit).await?, limit, &expected);
+        if !sets.is_empty() {
+            sets.truncate(most);
+            return Ok(sets);
+        }
+    }
+    Ok(Vec::new())
 }
 
 async fn newest_of_each(services: &Services, tenant: &Tenant, limit: usize) -> Result<Vec<Vec<RecoveryPoint>>, ErrorReport> {
