@@ -34,7 +34,7 @@ def three(stack, backed_up, platform, tenant, console, vault):
     """Three exports, of which the second finds the locks of what it shares at their end."""
     made = []
     for day in (1, 2, 3):
-        asked_at = minutes_ago(30 - day)
+        asked_at = now()
         if day == 2:
             vault.end_locks()
         change(platform, tenant, day)
@@ -43,16 +43,16 @@ def three(stack, backed_up, platform, tenant, console, vault):
     yield made
     # The tenant is what it was, and so is what its newest recovery point holds.
     platform.rebuild(tenant)
-    stack.invoke("export", export_item(TENANT, minutes_ago(0)))
+    stack.invoke("export", export_item(TENANT, now()))
 
 
 def change(platform, tenant, day):
     psql.run_script(platform.dsn(tenant), f"SET search_path = {psql.identifier(tenant.table_schema)}; UPDATE notes SET label = label || '{day}';")
 
 
-def minutes_ago(minutes: int) -> str:
-    """Later than the last slot of every schedule, so that the newest recovery point is the one that was made last."""
-    return as_text((datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=minutes)).replace(microsecond=0))
+def now() -> str:
+    """Later than every slot that any other test has filled, so that the newest recovery point is the one that was made last."""
+    return as_text(datetime.datetime.now(datetime.UTC).replace(microsecond=0))
 
 
 def sweep(stack, plan, console, at: str, apply: bool = True) -> dict:

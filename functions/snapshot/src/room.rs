@@ -101,18 +101,13 @@ async fn spare(
 ) -> Result<Result<(), String>, ErrorReport> {
     let now = services.clock.now();
     let listed = services.catalog.points(subject, Some(Kind::Snapshot), caps::LISTED_POINTS_MAX).await?;
-    // What an open request or recovery names must not go, and is not counted among those that remain either.
-    let listed: Vec<Versioned<RecoveryPoint>> = listed.into_iter().filter(|point| !named.contains(&point.value.id)).collect();
-    let mut points: Vec<RecoveryPoint> = listed.iter().map(|point| point.value.clone()).collect();
-    let decision = loop {
-        match expire_first(&terms.policy, &terms.zone()?, &points, now) {
-            // It would go, and nothing would be deleted: without it there may be another.
-            Ok(decision) if points.iter().any(|point| point.id == decision.point && is_among(point, newest)) => {
-                points.retain(|point| point.id != decision.point);
-            }
-            Ok(decision) => break decision,
-            Err(none) => return Ok(Err(none.to_string())),
-        }
+    let points: Vec<RecoveryPoint> = listed.iter().map(|point| point.value.clone()).collect();
+    // What an open request or recovery names must not go. What is its instance's newest copy would go, and nothing would be deleted.
+    let is_newest = |point: &&RecoveryPoint| is_among(point, newest);
+    let stays = named.iter().copied().chain(points.iter().filter(is_newest).map(|point| point.id)).collect();
+    let decision = match expire_first(&terms.policy, &terms.zone()?, &points, &stays, now) {
+        Ok(decision) => decision,
+        Err(none) => return Ok(Err(none.to_string())),
     };
     let Some(point) = listed.iter().find(|point| point.value.id == decision.point) else {
         return Ok(Err("the one that could go is gone".to_owned()));

@@ -87,8 +87,11 @@ fn check_clock(world: &World) {
 
 /// What can go to make room leaves as many proven ones as must remain, and nothing needed goes.
 fn check_room(world: &World) {
-    match expire_first(&world.policy, &world.zone, &world.all(), world.now()) {
+    let first = |stays| expire_first(&world.policy, &world.zone, &world.all(), &stays, world.now());
+    match first(BTreeSet::new()) {
         Ok(spare) => {
+            let next = first(BTreeSet::from([spare.point]));
+            assert!(next.map_or(true, |next| next.point != spare.point), "what must stay goes");
             let mut left = world.clone();
             let point = left.points.remove(&spare.point).expect("one of them");
             assert!(point.expire(world.now()).is_ok(), "a held point goes");
