@@ -11,11 +11,12 @@ use crate::{
 };
 
 /// Counts of an answer, with what people call them.
-const COUNTS: [(&str, &str); 11] = [
+const COUNTS: [(&str, &str); 12] = [
     ("chains", "chains followed"),
     ("links", "authentic links"),
     ("tenants_recorded", "tenants recorded"),
     ("tenants_renamed", "tenants given their old name back"),
+    ("names_recorded", "former names of tenants recorded"),
     ("points_recorded", "recovery points recorded"),
     ("points_refuted", "  of these not whole: refuted"),
     ("points_known", "recovery points known before"),

@@ -14,9 +14,11 @@ from console import APPROVES, ASKS, Refused
 from deliver import export_item, refusal, tick
 from forged import Row, identity, user
 from paths import ROOT
-from planned import replanned
+from planned import replanned, retained
 from saas.roster import DATABASES, pooled
 from samtranslator.yaml_helper import yaml_parse
+from test_rebuild import rebuild
+from test_sweep import KEEP_THE_NEWEST, Vault
 from wait import wait_until
 
 REASON = "contract ended, ticket 4711"
@@ -360,6 +362,48 @@ def test_an_erasure_that_stopped_for_too_long_is_given_up_and_another_takes_what
     stack.invoke("reconcile", tick("reconcile", next(SLOTS)))
     assert not failed(console, first) and not failed(console, f"tenant {leaver.id}")
     assert "TenantErased" in refused(console, "erase", "request", "--tenant", leaver.id, "--reason", REASON)
+
+
+def test_a_tenant_with_two_names_in_the_vault_is_erased_and_swept_under_both(stack, platform, console, leaver):
+    leaver.back_up()
+    former = vault_tenant(stack, leaver.id)
+    forget(stack, leaver.id)
+    leaver.back_up()
+    present = vault_tenant(stack, leaver.id)
+    assert rebuild(stack)[1]["names_recorded"] == 1 and present != former
+    leaver.listed_as("deleted")
+    shown = erase(console, leaver.id)
+    assert shown["state"] == "logically_erased"
+    evidence, stored = shown["evidence"], {name: vault_objects(stack, name) for name in (present, former)}
+    collected = {name: [key for key in keys if not is_kept(key)] for name, keys in stored.items()}
+    assert [(one["name"], one["objects"]) for one in evidence["names"]] == [(name, len(keys)) for name, keys in collected.items()]
+    assert evidence["stored_now"]["objects"] == evidence["stored_then"]["objects"] == evidence["stored_then"]["asked"] == sum(map(len, collected.values()))
+    assert {point["name"] for point in evidence["points"]} == {present, former} and evidence["points_count"] == 6
+    assert "has 2 names there" in " ".join(evidence["means"])
+
+    for name in (present, former):
+        Vault(stack).end_locks(f"v1/t/{name}/")
+    with retained(stack, platform.plan, console, **KEEP_THE_NEWEST):
+        stack.invoke("retention", tick("sweep-daily", "2030-03-01T07:00:00Z"))
+    assert all(is_kept(key) for name in (present, former) for key in vault_objects(stack, name))
+    assert states(console, leaver.id) == {"swept"}
+    shown = show(console, shown["erasure"])
+    assert shown["state"] == "erased" and [one["objects"] for one in shown["evidence"]["names"]] == [0, 0]
+
+
+def forget(stack, tenant: str) -> None:
+    """The catalog loses a tenant and its recovery points, which stay in the vault."""
+    client, table = stack.client("dynamodb"), stack.outputs["TableName"]
+    lost = client.query(
+        TableName=table, KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": {"S": f"POINTS#tenant#{tenant}"}},
+    )["Items"]
+    for key in [{"pk": item["pk"], "sk": item["sk"]} for item in lost] + [{"pk": {"S": "TENANTS"}, "sk": {"S": tenant}}]:
+        client.delete_item(TableName=table, Key=key)
+
+
+def is_kept(key: str) -> bool:
+    """Whether it is of what stays for good."""
+    return "/chain/" in key or key.endswith("/keys/dedup")
 
 
 def test_a_tenant_that_is_gone_from_the_register_is_erased_once_reconcile_has_missed_it(stack, console, leaver):

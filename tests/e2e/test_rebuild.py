@@ -5,7 +5,8 @@ import json
 from datetime import datetime, timezone
 
 import pytest
-from deliver import tick
+from deliver import export_item, tick
+from slots import as_text
 from tampered import planted
 
 DONE, DAMAGED = 0, 6
@@ -131,6 +132,7 @@ def test_a_lost_catalog_is_made_again_and_a_tenant_comes_back_from_it(stack, tab
 
 def test_tenants_that_were_met_anew_before_the_rebuild_get_their_old_names_back(stack, table, backed_up, console):
     known = {key: json.loads(body) for key, body in table.known().items() if key[0] == "TENANTS"}
+    have_backups = {("TENANTS", point["tenant"]) for point in points(console).values() if "tenant" in point}
     table.lose()
     # It reads the register, and meets everybody for the first time.
     stack.invoke("reconcile", tick("reconcile", datetime.now(timezone.utc)))
@@ -138,7 +140,7 @@ def test_tenants_that_were_met_anew_before_the_rebuild_get_their_old_names_back(
     assert drawn and all(known[key]["vault_tenant"] != name for key, name in drawn.items())
     _, answer = rebuild(stack)
     # Who was never backed up has nothing to go back to.
-    assert answer["tenants_renamed"] == answer["chains"] > 12, answer
+    assert answer["tenants_renamed"] == len(have_backups & drawn.keys()) > 12, answer
     now = {key: json.loads(body)["vault_tenant"] for key, body in table.known().items() if key[0] == "TENANTS"}
     backed_up_tenants = {("TENANTS", point["tenant"]) for point in points(console).values() if "tenant" in point}
     assert len(backed_up_tenants) > 12 and all(known[key]["vault_tenant"] == now[key] for key in backed_up_tenants)
@@ -147,6 +149,28 @@ def test_tenants_that_were_met_anew_before_the_rebuild_get_their_old_names_back(
     stack.invoke("export", {"item": {"tenant": "borealis", "requested_at": slot}})
     assert not console.newest("borealis")["full"]
     assert console.run("vault", "check", "--tenant", "borealis")["findings"] == []
+
+
+def test_a_tenant_that_was_backed_up_under_a_new_name_before_the_rebuild_goes_by_both(stack, table, backed_up, console):
+    row, before = ("TENANTS", VICTIM), points(console)
+    old = json.loads(table.known()[row])["vault_tenant"]
+    table.lose()
+    stack.invoke("export", export_item(VICTIM, as_text(datetime.now(timezone.utc).replace(microsecond=0))))
+    new = json.loads(table.known()[row])
+    assert new["vault_tenant"] != old and "former" not in new
+    told = rebuild(stack, "--dry-run")[1]
+    assert told["names_recorded"] == 1 and json.loads(table.known()[row]) == new
+    status, answer = rebuild(stack)
+    assert answer["names_recorded"] == 1, answer
+    made_again = json.loads(table.known()[row])
+    assert (made_again["vault_tenant"], made_again["former"]) == (new["vault_tenant"], [old])
+    of_the_tenant = {name for name, point in before.items() if point.get("tenant") == VICTIM}
+    listed = {point["id"] for point in console.points(VICTIM) if point["state"] == "available"}
+    assert of_the_tenant < listed, "what lies under either name is there to restore from"
+    for point in listed:
+        assert stack.invoke("verify", {"item": {"tenant": VICTIM, "recovery_point": point, "restore_test": False}})["bad"] == 0
+    left = table.known()
+    assert rebuild(stack)[1]["names_recorded"] == 0 and table.known() == left
 
 
 def test_only_those_who_recover_environments_have_the_catalog_made_again(stack, backed_up):

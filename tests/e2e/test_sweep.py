@@ -155,14 +155,14 @@ class Vault:
         found = self.s3.get_object_retention(Bucket=self.bucket, Key=version["Key"], VersionId=version["VersionId"])
         return found["Retention"]["RetainUntilDate"]
 
-    def end_locks(self):
+    def end_locks(self, prefix: str = "v1/t/"):
         """Lets the time pass after which nothing is locked any more, which only the emulator can: it takes an instant that is past."""
         policy = self.s3.get_bucket_policy(Bucket=self.bucket)["Policy"]
         statements = json.loads(policy)
         statements["Statement"] = [s for s in statements["Statement"] if s["Sid"] != "NobodyLiftsALock"]
         self.s3.put_bucket_policy(Bucket=self.bucket, Policy=json.dumps(statements))
         past = {"Mode": "GOVERNANCE", "RetainUntilDate": datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=1)}
-        for version in self._listed():
+        for version in self._listed(prefix):
             self.s3.put_object_retention(
                 Bucket=self.bucket, Key=version["Key"], VersionId=version["VersionId"], Retention=past, BypassGovernanceRetention=True
             )

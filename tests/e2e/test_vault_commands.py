@@ -2,10 +2,12 @@
 stores everything anew, and a plain run next to nothing."""
 
 import json
+import uuid
 
 import pytest
 from console import Refused
 from deliver import tick
+from forged import Row
 from tampered import deleted, read, replaced
 from wait import wait_until
 
@@ -142,12 +144,32 @@ def test_the_days_round_tells_of_a_broken_chain_once_and_takes_it_back_when_it_i
     assert answer["chains_broken"] == 0
     assert not console.open_alerts(about)
 
-    def torn_down():
-        stack.invoke("verify", tick("verify-follow", "2026-11-23T03:35:00Z"))
-        instances = stack.client("rds").describe_db_instances()["DBInstances"]
-        return not any(found["DBInstanceIdentifier"].startswith("holdfast-drill-") for found in instances)
+    wait_until("the round's restore test is over", lambda: torn_down(stack), 240)
 
-    wait_until("the round's restore test is over", torn_down, 240)
+
+def torn_down(stack) -> bool:
+    """Whether no clone is left, after every restore test was moved on."""
+    stack.invoke("verify", tick("verify-follow", "2026-11-23T03:35:00Z"))
+    instances = stack.client("rds").describe_db_instances()["DBInstances"]
+    return not any(found["DBInstanceIdentifier"].startswith("holdfast-drill-") for found in instances)
+
+
+def test_the_days_round_finds_a_tenant_again_by_a_name_that_the_catalog_forgot(stack, with_snapshots, console):
+    """As it is after a rebuild by a version that kept no former names."""
+    round_, row = tick("verify-daily", "2026-11-23T03:30:00Z"), Row(stack, TENANT, "TENANTS", TENANT)
+    made(console)
+    known = row.read()
+    row.change(vault_tenant=f"vt_{uuid.uuid4()}")
+    try:
+        stack.invoke("verify", round_)
+        (alert,) = [alert for alert in console.open_alerts("catalog") if alert["class"] == "catalog_lost"]
+        assert known["vault_tenant"] in alert["summary"]
+        assert row.read()["former"] == [known["vault_tenant"]], "its link is signed for that name, and for a slot of this tenant"
+        stack.invoke("verify", round_)
+        assert not [alert for alert in console.open_alerts("catalog") if alert["class"] == "catalog_lost"]
+    finally:
+        row.write(known)
+    wait_until("the round's restore test is over", lambda: torn_down(stack), 240)
 
 
 def test_wrong_questions_are_refused_by_what_is_wrong_with_them(full, console):

@@ -6,7 +6,10 @@
 use std::collections::BTreeSet;
 
 use aws::KeyStanding;
-use catalog::{audit::Phase, tenants::Erased};
+use catalog::{
+    audit::Phase,
+    tenants::{Erased, TenantRecord},
+};
 use domain::{
     ErasureId, ErrorCode, ErrorReport,
     alert::AlertClass,
@@ -96,7 +99,7 @@ async fn carry_out(services: &Services, plan: &Plan, erasure: &Erasure, invocati
         doomed.push(doom(services, erasure, key).await?);
     }
     let record = services.tenant(tenant).await?;
-    let stored = still_stored(services, record.vault_tenant).await?;
+    let stored = still_stored(services, &record).await?;
     let outside = outside::of(services, plan, &record.tenant).await?;
     let done = Done { at: services.clock.now(), keys: doomed, stored, outside };
     let recorded = done.clone();
@@ -142,12 +145,13 @@ async fn doom(services: &Services, erasure: &Erasure, key: &str) -> Result<Doome
     Ok(DoomedKey { arn: key.to_owned(), deletion_at })
 }
 
-/// What lies in the vault of the tenant, and until when it cannot be deleted.
-async fn still_stored(services: &Services, vault_tenant: domain::VaultTenantId) -> Result<Stored, ErrorReport> {
+/// What lies in the vault of the tenant, under whichever of its names, and until when it cannot be deleted.
+async fn still_stored(services: &Services, record: &TenantRecord) -> Result<Stored, ErrorReport> {
     let bucket = &services.config.vault_bucket;
-    let inventory = services.vault.inventory(&services.clients.store(bucket), vault_tenant).await?;
-    let (objects, bytes) = inventory.collected().fold((0, 0), |(objects, bytes), version| (objects + 1, bytes + version.bytes));
-    let mut versions: Vec<_> = inventory.collected().map(|version| (version.key.clone(), version.version.clone())).collect();
+    let inventories = services.stored_of(record).await?;
+    let collected = || inventories.iter().flat_map(|(_, inventory)| inventory.collected());
+    let (objects, bytes) = collected().fold((0, 0), |(objects, bytes), version| (objects + 1, bytes + version.bytes));
+    let mut versions: Vec<_> = collected().map(|version| (version.key.clone(), version.version.clone())).collect();
     versions.truncate(caps::LOCKS_ASKED_MAX);
     let asked = versions.len() as u64;
     let locked_until = services.clients.vault_locks(bucket).newest_end(versions).await?;

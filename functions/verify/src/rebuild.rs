@@ -49,7 +49,7 @@ pub(crate) async fn rebuild(services: &Services, item: Item, invocation: &Invoca
     let Rebuild { dry_run, after } = item.rebuild;
     let plan = services.plan().await?;
     let known = services.catalog.tenants().await?.into_iter();
-    let names = known.map(|record| (record.vault_tenant, record.tenant.id)).collect();
+    let names = known.flat_map(|record| record.names().into_iter().map(move |name| (name, record.tenant.id.clone()))).collect();
     let (catalog, vault, now) = (&services.catalog, &services.vault, services.clock.now());
     let mut round = Round { catalog, vault, plan, now, names, dry_run, found: Found::default() };
     let mut trouble = Trouble::default();

@@ -218,6 +218,11 @@ impl OfTenant<'_> {
                 self.refute(point, &report).await?;
                 return Ok(false);
             }
+            // A catalog that was rebuilt before former names were recorded. The link is signed for this name and this recovery point, whose
+            // id is made of the tenant's: nobody but an export of this tenant can have stored it there.
+            if !self.record.names().contains(&vault_tenant) {
+                services.catalog.know_former_name(&self.record.tenant.id, vault_tenant).await?;
+            }
             let now = services.clock.now();
             services.catalog.record_checked(&point.value, |checked| checked.present_at = Some(now)).await?;
         }

@@ -1,4 +1,6 @@
-//! Tenants as last seen in the register, each with its opaque name in the vault.
+//! Tenants as last seen in the register, each with its opaque name in the vault, and those that it went by before its record was lost.
+
+use std::collections::BTreeSet;
 
 use domain::{
     ErasureId, ErrorReport, TenantId, VaultTenantId,
@@ -20,8 +22,11 @@ const PARTITION: &str = "TENANTS";
 /// A tenant in the catalog.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TenantRecord {
-    /// Its name in the vault, drawn once and never changed.
+    /// Its name in the vault, drawn once and changed only by a rebuild of the catalog. What is stored is stored under this one.
     pub vault_tenant: VaultTenantId,
+    /// Other names that something of it is stored under, because its record was lost and it was met anew. Nothing new is stored there.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub former: BTreeSet<VaultTenantId>,
     /// The register's row when it was last read.
     #[serde(flatten)]
     pub tenant: Tenant,
@@ -42,6 +47,13 @@ pub struct Erased {
 }
 
 impl TenantRecord {
+    /// Every name under which something of it may be stored, its present one first.
+    #[must_use]
+    pub fn names(&self) -> Vec<VaultTenantId> {
+        let former = self.former.iter().copied().filter(|name| *name != self.vault_tenant);
+        std::iter::once(self.vault_tenant).chain(former).collect()
+    }
+
     /// Refuses work on a tenant that was erased.
     ///
     /// # Errors
@@ -68,6 +80,18 @@ pub enum TenantError {
         /// The tenant.
         tenant: TenantId,
     },
+    /// A name in the vault that is said to be of two tenants.
+    #[error(
+        "{name} is tenant {of}'s name in the vault, so nothing under it can be tenant {tenant}'s: a row of the catalog was changed by hand"
+    )]
+    OthersName {
+        /// The tenant.
+        tenant: TenantId,
+        /// The name.
+        name: VaultTenantId,
+        /// Whose it is.
+        of: TenantId,
+    },
     /// Erased for good.
     #[error(
         "tenant {tenant} was erased at {at} by {erasure}, and nothing is done under its id any more: give a customer who came back another id; see `holdfast erase show {erasure}`"
@@ -87,6 +111,7 @@ impl Coded for TenantError {
         match self {
             Self::Table(error) => error.code(),
             Self::Unknown { .. } => ErrorCode::UnknownTenant,
+            Self::OthersName { .. } => ErrorCode::NotAuthentic,
             Self::Erased { .. } => ErrorCode::TenantErased,
         }
     }
@@ -115,7 +140,8 @@ impl Catalog {
     ) -> Result<TenantRecord, TableError> {
         let key = tenant_key(&tenant.id);
         let Some(known) = self.get::<TenantRecord>(&key).await? else {
-            let record = TenantRecord { vault_tenant: fresh, tenant: tenant.clone(), seen_at: now, erased: None };
+            let (former, seen_at) = (BTreeSet::new(), now);
+            let record = TenantRecord { vault_tenant: fresh, former, tenant: tenant.clone(), seen_at, erased: None };
             return match self.create(record).await {
                 Ok(created) => Ok(created.value),
                 Err(TableError::Conflict { key }) => match self.get::<TenantRecord>(&key).await? {
@@ -151,12 +177,35 @@ impl Catalog {
     }
 
     /// Gives a tenant the name back under which its recovery points are, in place of one that was drawn after its record was lost and
-    /// under which there are none.
+    /// under which there are none. That one is a former name from now on: a run may have begun under it, or have left something there.
     ///
     /// # Errors
     /// [`TableError::Conflict`] if somebody wrote the record meanwhile.
     pub async fn rename_tenant(&self, read: &Versioned<TenantRecord>, name: VaultTenantId) -> Result<(), TableError> {
-        self.update(read, TenantRecord { vault_tenant: name, ..read.value.clone() }).await.map(|_| ())
+        let mut renamed = TenantRecord { vault_tenant: name, ..read.value.clone() };
+        renamed.former.insert(read.value.vault_tenant);
+        renamed.former.remove(&name);
+        self.update(read, renamed).await.map(|_| ())
+    }
+
+    /// Records another name under which something of a tenant is stored. Whether it was not known.
+    ///
+    /// # Errors
+    /// [`TenantError::Unknown`] if the register never had the tenant; [`TenantError::OthersName`] if the name is another's, whose data would
+    /// be swept and erased with this one's; a conflict if somebody wrote the record meanwhile.
+    pub async fn know_former_name(&self, id: &TenantId, name: VaultTenantId) -> Result<bool, TenantError> {
+        let unknown = || TenantError::Unknown { tenant: id.clone() };
+        let known = self.get::<TenantRecord>(&tenant_key(id)).await?.ok_or_else(unknown)?;
+        if known.value.names().contains(&name) {
+            return Ok(false);
+        }
+        if let Some(other) = self.tenants().await?.into_iter().find(|other| other.names().contains(&name)) {
+            return Err(TenantError::OthersName { tenant: id.clone(), name, of: other.tenant.id });
+        }
+        let mut changed = known.value.clone();
+        changed.former.insert(name);
+        self.update(&known, changed).await?;
+        Ok(true)
     }
 
     /// The tenant with this id.
@@ -245,6 +294,45 @@ mod tests {
         let text = serde_json::to_string(&known).unwrap();
         assert!(!text.contains("tenant_acme") && !text.contains("Oslo"), "{text}");
         assert_eq!(known.check_not_erased().unwrap_err().code(), ErrorCode::TenantErased);
+    }
+
+    #[tokio::test]
+    async fn no_name_under_which_something_may_be_stored_is_forgotten() {
+        let catalog = Catalog::new(Arc::new(MemoryTable::default()));
+        let mut acme: Tenant = serde_json::from_value(serde_json::json!({
+            "id": "acme", "database_id": "shared", "layout": "schema", "database": "app", "schema": "tenant_acme",
+            "criticality": "standard", "time_zone": "Europe/Oslo", "status": "active", "created_at": "2024-01-01T00:00:00Z",
+        }))
+        .unwrap();
+        let (id, now) = (acme.id.clone(), Timestamp::UNIX_EPOCH);
+        let [drawn, old, older, others] =
+            [1, 2, 3, 4].map(|n| format!("vt_00000000-0000-0000-0000-00000000000{n}").parse().unwrap());
+        assert_eq!(catalog.know_former_name(&id, old).await.unwrap_err().code(), ErrorCode::UnknownTenant);
+        let met = catalog.remember_tenant(&acme, drawn, now).await.unwrap();
+        assert_eq!(met.names(), [drawn]);
+        assert!(!serde_json::to_string(&met).unwrap().contains("former"), "who has one name is recorded as ever");
+        assert!(!catalog.know_former_name(&id, drawn).await.unwrap());
+        assert!(catalog.know_former_name(&id, older).await.unwrap());
+        assert!(!catalog.know_former_name(&id, older).await.unwrap(), "a second time changes nothing");
+        let borealis = Tenant { id: "borealis".parse().unwrap(), ..acme.clone() };
+        catalog.remember_tenant(&borealis, others, now).await.unwrap();
+        for (tenant, name) in [(&id, others), (&borealis.id, older)] {
+            assert_eq!(catalog.know_former_name(tenant, name).await.unwrap_err().code(), ErrorCode::NotAuthentic);
+        }
+
+        let key = tenant_key(&id);
+        catalog.rename_tenant(&catalog.get(&key).await.unwrap().unwrap(), old).await.unwrap();
+        assert_eq!(
+            catalog.tenant(&id).await.unwrap().names(),
+            [old, drawn, older],
+            "a run may have begun under the one it loses"
+        );
+        catalog.rename_tenant(&catalog.get(&key).await.unwrap().unwrap(), older).await.unwrap();
+        acme.criticality = "critical".into();
+        assert_eq!(catalog.remember_tenant(&acme, drawn, now).await.unwrap().names(), [older, drawn, old]);
+        let erased = Erased { erasure: "er_00000000-0000-7000-8000-000000000001".parse().unwrap(), at: now };
+        assert!(catalog.erase_tenant(&id, erased).await.unwrap());
+        assert_eq!(catalog.tenant(&id).await.unwrap().names(), [older, drawn, old]);
     }
 
     #[tokio::test]

@@ -221,27 +221,45 @@ pub fn fence<V>() -> Write<V> {
     Write { when: vec![(Guard::PublishRunning, Condition::RunIsRunning)], then: Effect::Fence }
 }
 
-/// Whether what a link names must stay, which `run` signed at a place of the chain for the recovery point that `record` is of.
+/// The name under which something of a tenant is stored, and what of the tenant bears on whether that is needed.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    /// The name. Each of a tenant's names has an epoch, marks and sweeps of its own.
+    pub name: VaultTenantId,
+    /// Every name of the tenant, this one among them: after its record was lost it may have been given another. Nothing that is stored
+    /// under one is shared under another.
+    pub all: &'a [VaultTenantId],
+    /// Whether the tenant was erased: nothing is published of it any more.
+    pub is_erased: bool,
+}
+
+/// Whether what a link names must stay, which `run` signed at a place of the chain of `of` for the recovery point that `record` is of.
 ///
 /// The catalog is a cache: only a record that says so lets anything go. A link of a recovery point that it does not know stays, and so
 /// does one by a later run than it knows of, which a catalog that was set back has forgotten. Ids of runs are ordered by time.
+///
+/// A slot that was published under a former name may have been filled again under another since. What became of that recovery point in
+/// the end is so of both; a run that has not published says nothing about what was published under another name before.
 #[must_use]
-pub fn is_needed(record: Option<&RecoveryPoint>, tenant: VaultTenantId, place: u64, run: RunId) -> bool {
+pub fn is_needed(record: Option<&RecoveryPoint>, of: Named<'_>, place: u64, run: RunId) -> bool {
     let Some(record) = record else { return true };
     match &record.state {
+        State::Failed { .. } | State::Expired { .. } | State::Swept { .. } if of.is_erased => false,
+        // It is not recorded under which name they run.
+        State::Running | State::Failed { .. } if of.all.len() > 1 => true,
         // Nobody can publish what an earlier run signed: this one has taken the slot over.
         State::Running => run >= record.run,
         State::Failed { .. } => run > record.run,
         State::Available { content, .. } => {
             let is_the_one = matches!(content, Content::Export { sequence, .. } if *sequence == place);
-            !is_of(content, tenant) || is_the_one || run >= record.run
+            !is_of(content, &[of.name]) || is_the_one || run >= record.run
         }
-        State::Expired { content, .. } | State::Swept { content, .. } => !is_of(content, tenant) || run > record.run,
+        State::Expired { content, .. } | State::Swept { content, .. } => !is_of(content, of.all) || run > record.run,
     }
 }
 
-fn is_of(content: &Content, tenant: VaultTenantId) -> bool {
-    matches!(content, Content::Export { vault_tenant, .. } if *vault_tenant == tenant)
+fn is_of(content: &Content, names: &[VaultTenantId]) -> bool {
+    matches!(content, Content::Export { vault_tenant, .. } if names.contains(vault_tenant))
 }
 
 /// How far a sweep of one tenant's packs has come. It may be stored and gone on from, or begun anew at any time.
@@ -460,16 +478,43 @@ mod tests {
         let available = running.clone().publish(content, now).unwrap();
         let expired = available.clone().expire(now).unwrap();
         let swept = expired.clone().sweep(now).unwrap();
-        let needed = |record: Option<&RecoveryPoint>| [early, its_own, later].map(|run| is_needed(record, tenant, 9, run));
+        let judged =
+            |record: Option<&RecoveryPoint>, of: Named<'_>| [early, its_own, later].map(|run| is_needed(record, of, 9, run));
+        let alone = Named { name: tenant, all: &[tenant], is_erased: false };
+        let needed = |record: Option<&RecoveryPoint>| judged(record, alone);
         assert_eq!(needed(None), [true; 3], "a wiped catalog lets nothing go");
         assert_eq!(needed(Some(&running)), [false, true, true]);
         assert_eq!(needed(Some(&available)), [false, true, true]);
-        assert!(is_needed(Some(&available), tenant, 1, early), "the very link that was published");
+        assert!(is_needed(Some(&available), alone, 1, early), "the very link that was published");
         for gone in [&failed, &expired, &swept] {
             assert_eq!(needed(Some(gone)), [false, false, true], "a later run than the catalog knows of");
         }
-        for elsewhere in [available, expired, swept] {
-            assert!(is_needed(Some(&elsewhere), other, 9, early), "its content is another name's in the vault");
+        for elsewhere in [&available, &expired, &swept] {
+            assert_eq!(
+                judged(Some(elsewhere), Named { name: other, all: &[other], is_erased: false }),
+                [true; 3],
+                "it is another's"
+            );
+        }
+
+        // The tenant goes by the one name, and what is judged lies under the other, which it went by.
+        let former = Named { name: other, all: &[tenant, other], is_erased: false };
+        for unsaid in [None, Some(&running), Some(&failed), Some(&available)] {
+            assert_eq!(judged(unsaid, former), [true; 3], "what was published under this name may be all there is");
+        }
+        for gone in [&expired, &swept] {
+            assert_eq!(
+                judged(Some(gone), former),
+                [false, false, true],
+                "the recovery point was let go, whatever name it lies under"
+            );
+        }
+        let erased = Named { is_erased: true, ..former };
+        for gone in [&failed, &expired, &swept] {
+            assert_eq!(judged(Some(gone), erased), [false; 3], "an erasure leaves nothing that a record says is over");
+        }
+        for not_gone in [None, Some(&running), Some(&available)] {
+            assert_eq!(judged(not_gone, erased), [true; 3], "it is for another erasure to let go");
         }
     }
 

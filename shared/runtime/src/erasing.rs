@@ -2,9 +2,9 @@
 //! the work is done.
 
 use authorisation::{Act, Action, Asked as AskedOf, Place};
-use catalog::erasures::ErasureRecordError;
+use catalog::{erasures::ErasureRecordError, tenants::TenantRecord};
 use domain::{
-    ErrorCode, ErrorReport, TenantId,
+    ErrorCode, ErrorReport, TenantId, VaultTenantId,
     alert::AlertClass,
     caps,
     erasure::{self, Asked, Erasure, Going},
@@ -14,6 +14,7 @@ use domain::{
     register::{Register, Status, Tenant},
     slot::Subject,
 };
+use vault::Inventory;
 
 use crate::services::Services;
 
@@ -41,6 +42,19 @@ impl Services {
             points.extend(of_kind.into_iter().map(|point| point.value));
         }
         Ok(points)
+    }
+
+    /// What lies in the vault of a tenant, under every name that it goes or went by, the present one first.
+    ///
+    /// # Errors
+    /// If the vault does not answer.
+    pub async fn stored_of(&self, record: &TenantRecord) -> Result<Vec<(VaultTenantId, Inventory)>, ErrorReport> {
+        let store = self.clients.store(&self.config.vault_bucket);
+        let mut stored = Vec::new();
+        for name in record.names() {
+            stored.push((name, self.vault.inventory(&store, name).await?));
+        }
+        Ok(stored)
     }
 
     /// What there is of a tenant to go.

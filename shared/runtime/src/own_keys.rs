@@ -60,12 +60,12 @@ impl OwnKeys {
         Ok(plan.dedicated_keys)
     }
 
-    /// Read anew each time: a rebuilt catalog gives a tenant its old name back.
-    async fn name(&self, tenant: &TenantId) -> Result<Option<VaultTenantId>, BoxError> {
+    /// Read anew each time: a rebuilt catalog gives a tenant its old name back, and a run that began under the other one goes on there.
+    async fn names(&self, tenant: &TenantId) -> Result<Vec<VaultTenantId>, BoxError> {
         match self.catalog.tenant(tenant).await {
-            Ok(record) => Ok(Some(record.vault_tenant)),
+            Ok(record) => Ok(record.names()),
             // In the plan and never in the register: nothing of it was ever stored.
-            Err(TenantError::Unknown { .. }) => Ok(None),
+            Err(TenantError::Unknown { .. }) => Ok(Vec::new()),
             Err(error) => Err(error.into()),
         }
     }
@@ -75,7 +75,7 @@ impl OwnKeys {
 impl KeyChoice for OwnKeys {
     async fn own_key(&self, tenant: VaultTenantId) -> Result<Option<String>, BoxError> {
         for DedicatedKey { tenant: id, key_arn } in self.keys().await? {
-            if self.name(&id).await? != Some(tenant) {
+            if !self.names(&id).await?.contains(&tenant) {
                 continue;
             }
             if self.shared.contains(&key_arn) {

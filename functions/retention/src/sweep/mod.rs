@@ -1,4 +1,5 @@
-//! The sweep: deletes what no recovery point needs, by the protocol of `domain::sweep`, tenant by tenant.
+//! The sweep: deletes what no recovery point needs, by the protocol of `domain::sweep`, tenant by tenant, and each under every name that
+//! it has in the vault.
 //!
 //! Nothing is decrypted, and the catalog is not trusted to say what is needed: every link in the vault counts, unless the catalog says
 //! of its very recovery point that it was let go. The vault's own lock is the second guard.
@@ -11,14 +12,14 @@ mod tests;
 use std::collections::HashMap;
 
 use catalog::tenants::TenantRecord;
-use domain::{ErrorCode, ErrorReport, VaultTenantId, caps, order::from_the_days_start};
+use domain::{ErrorCode, ErrorReport, VaultTenantId, caps, order::from_the_days_start, sweep::Named};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use runtime::{Invocation, services::Services};
 use serde_json::{Value, json};
 
 use crate::policy;
-pub(crate) use tenant::{Sweeper, Tally};
+pub(crate) use tenant::{Of, Sweeper, Tally};
 
 /// The built-in rule of the sweep's schedule.
 pub(crate) const DAILY: &str = "sweep-daily";
@@ -48,17 +49,25 @@ pub(crate) async fn daily(services: &Services, invocation: &Invocation, schedule
 async fn round(sweeper: &Sweeper<'_>, tenants: &[TenantRecord]) -> Result<Tally, ErrorReport> {
     let claims = claims(tenants);
     let one = |tenant: &TenantRecord| {
-        let (id, vault_tenant) = (tenant.tenant.id.clone(), tenant.vault_tenant);
-        let claimed = claims[&vault_tenant];
+        let (tenant, claims) = (tenant.clone(), &claims);
         async move {
-            let swept = match claimed {
-                1 => sweeper.tenant(&id, vault_tenant).await,
-                _ => Err(claimed_twice(vault_tenant)),
-            };
-            swept.map_err(|report| {
-                tracing::error!(error.code = report.code.name(), tenant.id = %id, "{}", report.message);
-                ErrorReport::new(report.code, format!("tenant {id}: {}", report.message))
-            })
+            let (id, all, is_erased) = (&tenant.tenant.id, &tenant.names()[..], tenant.erased.is_some());
+            let (mut tally, mut first_failure) = (Tally::default(), None);
+            // One name's trouble is not the others', and they take turns: they wait for, and end, the same runs.
+            for name in all.iter().copied() {
+                let swept = match claims[&name] {
+                    1 => sweeper.sweep(Of { tenant: id, named: Named { name, all, is_erased } }).await,
+                    _ => Err(claimed_twice(name)),
+                };
+                match swept {
+                    Ok(swept) => tally += swept,
+                    Err(report) => {
+                        tracing::error!(error.code = report.code.name(), tenant.id = %id, name = %name, "{}", report.message);
+                        first_failure.get_or_insert(ErrorReport::new(report.code, format!("tenant {id}: {}", report.message)));
+                    }
+                }
+            }
+            first_failure.map_or(Ok(tally), Err)
         }
     };
     let in_order = from_the_days_start(tenants.iter().collect(), sweeper.scheduled_time);
@@ -79,17 +88,18 @@ async fn round(sweeper: &Sweeper<'_>, tenants: &[TenantRecord]) -> Result<Tally,
     Ok(tally)
 }
 
-/// How many tenants have each name in the vault: more than one is a wrong row, and nobody could say whose garbage it is.
+/// How many tenants have, or had, each name in the vault: more than one is a wrong row, and nobody could say whose garbage it is.
 fn claims(tenants: &[TenantRecord]) -> HashMap<VaultTenantId, usize> {
     let mut claims = HashMap::new();
-    for tenant in tenants {
-        *claims.entry(tenant.vault_tenant).or_default() += 1;
+    for name in tenants.iter().flat_map(TenantRecord::names) {
+        *claims.entry(name).or_default() += 1;
     }
     claims
 }
 
 fn claimed_twice(tenant: VaultTenantId) -> ErrorReport {
-    let message =
-        format!("the catalog gives its name in the vault, {tenant}, to another tenant too; correct the catalog's rows of both");
+    let message = format!(
+        "the catalog gives its name in the vault, {tenant}, or a former one, to another tenant too; correct the catalog's rows of both"
+    );
     ErrorReport::new(ErrorCode::NotAuthentic, message)
 }

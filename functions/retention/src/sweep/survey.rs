@@ -7,13 +7,13 @@ use domain::{
     ErrorCode, ErrorReport, RecoveryPointId, TenantId, VaultTenantId, caps,
     point::{Content, Kind, RecoveryPoint, State},
     slot::Subject,
-    sweep::{self, Epoch},
+    sweep::{self, Epoch, Named},
 };
 use vault::Inventory;
 
 use super::Sweeper;
 
-/// A look at one tenant.
+/// A look at one tenant, under one of its names.
 pub(crate) struct Survey {
     /// What is stored.
     pub(crate) inventory: Inventory,
@@ -44,9 +44,9 @@ impl Sweeper<'_> {
         Ok(points)
     }
 
-    /// Looks at a tenant.
-    pub(super) async fn survey(&self, tenant: &TenantId, vault_tenant: VaultTenantId) -> Result<Survey, ErrorReport> {
-        let points = self.points(tenant).await?;
+    /// Looks at what a tenant has under one of its names.
+    pub(super) async fn survey(&self, tenant: &TenantId, named: Named<'_>) -> Result<Survey, ErrorReport> {
+        let (points, vault_tenant) = (self.points(tenant).await?, named.name);
         let by_id: HashMap<RecoveryPointId, &Versioned<RecoveryPoint>> =
             points.iter().map(|point| (point.value.id, point)).collect();
         let over = over(&points, vault_tenant);
@@ -61,15 +61,16 @@ impl Sweeper<'_> {
             if point.is_none() && !inventory.has(&link.manifest_key()) {
                 return;
             }
-            if sweep::is_needed(point.map(|point| &point.value), vault_tenant, link.sequence, link.run) {
+            if sweep::is_needed(point.map(|point| &point.value), named, link.sequence, link.run) {
                 needed.extend(link.objects());
             } else if let Some(point) = point
-                && expired_at(&point.value) == Some(link.sequence)
+                && expired_at(&point.value, vault_tenant) == Some(link.sequence)
             {
                 let_go.push((point.clone(), link.objects()));
             }
         };
         self.vault.each_link(self.store, &inventory, |place| over.contains(&place), take).await?;
+        // Runs of every name count: it is not recorded under which one a run is.
         let seen = points.iter().map(|point| point.value.epoch).max().unwrap_or_default();
         Ok(Survey { inventory, needed, let_go, seen })
     }
@@ -91,10 +92,12 @@ fn over(points: &[Versioned<RecoveryPoint>], tenant: VaultTenantId) -> BTreeSet<
     over.difference(&others).copied().collect()
 }
 
-/// The place of an expired recovery point's link.
-fn expired_at(point: &RecoveryPoint) -> Option<u64> {
+/// The place of an expired recovery point's link under this name. Under another, the same place may be the same slot's, filled there before.
+fn expired_at(point: &RecoveryPoint, name: VaultTenantId) -> Option<u64> {
     match &point.state {
-        State::Expired { content: Content::Export { sequence, .. }, .. } => Some(*sequence),
+        State::Expired { content: Content::Export { vault_tenant, sequence, .. }, .. } if *vault_tenant == name => {
+            Some(*sequence)
+        }
         _ => None,
     }
 }

@@ -1,4 +1,5 @@
-//! One tenant's sweep, phase by phase. Every write is `domain::sweep`'s own, carried out by the catalog if its conditions hold.
+//! One tenant's sweep under one of its names, phase by phase. Every write is `domain::sweep`'s own, carried out by the catalog if its
+//! conditions hold.
 
 use std::ops::AddAssign;
 
@@ -9,7 +10,7 @@ use catalog::{
 use domain::{
     Coded, ErrorCode, ErrorReport, TenantId, VaultTenantId, caps,
     point::{RecoveryPoint, State},
-    sweep::{Act, Deletion, Effect, Event, Mark, Phase, Sweep, Write},
+    sweep::{Act, Deletion, Effect, Event, Mark, Named, Phase, Sweep, Write},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -56,11 +57,11 @@ pub(crate) struct Tally {
     pub(crate) fenced: u64,
     /// Expired recovery points of which nothing is left.
     pub(crate) points: u64,
-    /// Tenants whose sweep waits for a run; the next tick goes on.
+    /// Tenants' names whose sweep waits for a run; the next tick goes on.
     pub(crate) waiting: u64,
-    /// Tenants with more garbage than one invocation deletes; the next tick goes on.
+    /// Tenants' names with more garbage than one invocation deletes; the next tick goes on.
     pub(crate) more: u64,
-    /// Tenants that only were to be looked at, and that there was no time for; another day begins with others.
+    /// Tenants' names that only were to be looked at, and that there was no time for; another day begins with others.
     pub(crate) not_looked_at: u64,
 }
 
@@ -81,19 +82,26 @@ impl AddAssign for Tally {
     }
 }
 
-/// Whose sweep it is.
+/// Whose sweep it is, and under which name.
 #[derive(Clone, Copy)]
-struct Of<'a> {
-    tenant: &'a TenantId,
-    name: VaultTenantId,
+pub(crate) struct Of<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) named: Named<'a>,
+}
+
+impl Of<'_> {
+    fn name(&self) -> VaultTenantId {
+        self.named.name
+    }
 }
 
 type Writes = Vec<(String, Write<Versions>)>;
 
 impl Sweeper<'_> {
-    /// Sweeps one tenant: goes on with a sweep that was begun, and begins again while there is more garbage than marks.
-    pub(crate) async fn tenant(&self, tenant: &TenantId, name: VaultTenantId) -> Result<Tally, ErrorReport> {
-        let (of, mut tally) = (Of { tenant, name }, Tally::default());
+    /// Sweeps what one tenant has under one name: goes on with a sweep that was begun, and begins again while there is more garbage than
+    /// marks.
+    pub(crate) async fn sweep(&self, of: Of<'_>) -> Result<Tally, ErrorReport> {
+        let (name, mut tally) = (of.name(), Tally::default());
         for _ in 0..caps::SWEEPS_IN_A_ROW_MAX {
             if let Err(report) = self.check_time(of) {
                 if self.apply {
@@ -113,7 +121,7 @@ impl Sweeper<'_> {
                 Some(sweep) => (sweep, true),
                 None => {
                     // The epoch was read first, and the vault is looked at after.
-                    let survey = self.survey(tenant, name).await?;
+                    let survey = self.survey(of.tenant, of.named).await?;
                     if self.apply && survey.seen > swept.epoch {
                         self.catalog.catch_up(name, survey.seen).await?;
                         continue;
@@ -193,10 +201,10 @@ impl Sweeper<'_> {
         if writes.is_empty() && swept.marks.is_empty() {
             return Ok((None, false));
         }
-        let amended = self.catalog.amend_marks(of.name, &writes).await?;
+        let amended = self.catalog.amend_marks(of.name(), &writes).await?;
         tally.condemned += amended.held.iter().filter(|held| **held).count() as u64;
         let sweep = sweep.next(Event::Marked).map_err(internal)?;
-        self.catalog.record_sweep(of.name, Some(sweep), None).await?;
+        self.catalog.record_sweep(of.name(), Some(sweep), None).await?;
         Ok((Some(sweep), looked_at < old.len()))
     }
 
@@ -216,9 +224,9 @@ impl Sweeper<'_> {
     /// wait: the sweep is recorded, and goes on from there.
     async fn settle(&self, of: Of<'_>, mut sweep: Sweep, tally: &mut Tally) -> Result<Option<Sweep>, ErrorReport> {
         if sweep.phase == Phase::Advancing {
-            let advanced = self.catalog.amend_marks(of.name, &[(String::new(), sweep.advance())]).await?;
+            let advanced = self.catalog.amend_marks(of.name(), &[(String::new(), sweep.advance())]).await?;
             sweep = sweep.next(Event::Advanced(advanced.swept.epoch)).map_err(internal)?;
-            self.catalog.record_sweep(of.name, Some(sweep), None).await?;
+            self.catalog.record_sweep(of.name(), Some(sweep), None).await?;
         }
         // Looked at again even if it waited before: it costs one listing, and a catalog that was set back has other runs.
         sweep.phase = Phase::Waiting;
@@ -231,7 +239,7 @@ impl Sweeper<'_> {
         }
         match sweep.next(Event::Running(oldest)) {
             Ok(sweep) => {
-                self.catalog.record_sweep(of.name, Some(sweep), None).await?;
+                self.catalog.record_sweep(of.name(), Some(sweep), None).await?;
                 Ok(Some(sweep))
             }
             Err(waits) => {
@@ -273,8 +281,8 @@ impl Sweeper<'_> {
     /// Judges every mark that may be judged, by a fresh look at what is needed, and deletes.
     async fn judge(&self, of: Of<'_>, sweep: Sweep, tally: &mut Tally) -> Result<(), ErrorReport> {
         self.check_time(of)?;
-        let mut survey = self.survey(of.tenant, of.name).await?;
-        let marks = self.catalog.swept(of.name).await?.marks;
+        let mut survey = self.survey(of.tenant, of.named).await?;
+        let marks = self.catalog.swept(of.name()).await?.marks;
         let (mut doomed, mut writes) = (Vec::new(), Writes::new());
         for (object, mark) in marks {
             match sweep.judge(&mark, survey.needed.contains(&object)) {
@@ -283,7 +291,7 @@ impl Sweeper<'_> {
                 None => {}
             }
         }
-        let amended = self.catalog.amend_marks(of.name, &writes).await?;
+        let amended = self.catalog.amend_marks(of.name(), &writes).await?;
         for ((object, write), held) in writes.into_iter().zip(amended.held) {
             match write.then {
                 // Who was faster took it back.
@@ -340,7 +348,7 @@ impl Sweeper<'_> {
                 }
             }
         }
-        let cleared = self.catalog.amend_marks(of.name, &clears).await;
+        let cleared = self.catalog.amend_marks(of.name(), &clears).await;
         // The last of several sweeps in a row tells: each tries them again.
         let locked = doomed.len() - clears.len() - left;
         tally.kept_by_lock = locked as u64;

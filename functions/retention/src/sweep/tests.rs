@@ -5,6 +5,7 @@
 //! in, and each has to show as a loss.
 
 mod interleaved;
+mod names;
 mod world;
 
 use std::{collections::BTreeSet, sync::Arc};

@@ -1,6 +1,6 @@
 //! One chain of the vault: whose it is, and a record for each of its recovery points that has none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use catalog::{Record, tenants::TenantRecord};
 use domain::{
@@ -91,8 +91,8 @@ impl Round<'_> {
                         }
                         if whose.is_none() {
                             whose = Some(row.id.clone());
-                            self.tenant(TenantRecord { vault_tenant: name, tenant: row, seen_at: written_at, erased: None })
-                                .await?;
+                            let (former, seen_at) = (BTreeSet::new(), written_at);
+                            self.tenant(TenantRecord { vault_tenant: name, former, tenant: row, seen_at, erased: None }).await?;
                             records = self.records(whose.as_ref()).await?;
                         }
                         // It may have been looked up before anybody knew whose it is.
@@ -139,24 +139,27 @@ impl Round<'_> {
         None
     }
 
-    /// Records whose a chain is. After a lost table, somebody may have met the tenant before and drawn it a new name.
+    /// Records whose a chain is. After a lost table, somebody may have met the tenant before and drawn it a new name, and backups may have
+    /// been made under that: then this chain's is a former one, under which the tenant is restored, swept and erased as well.
     async fn tenant(&mut self, record: TenantRecord) -> Result<(), ErrorReport> {
         let (id, name, catalog) = (record.tenant.id.clone(), record.vault_tenant, self.catalog);
         let known = if self.dry_run { catalog.get(&record.key()).await? } else { catalog.know_tenant_again(record).await? };
         match known {
             None => self.found.tenants_recorded += 1,
-            Some(known) if known.value.vault_tenant == name => {}
+            Some(known) if known.value.names().contains(&name) => {}
             Some(known) if self.is_unused(known.value.vault_tenant).await? => {
                 if !self.dry_run {
                     catalog.rename_tenant(&known, name).await?;
                 }
                 self.found.tenants_renamed += 1;
             }
-            Some(known) => self.found.problem(format!(
-                "tenant {id} goes by {} in the vault and has recovery points there; those of {name} come back under that name, and restore, \
-                 but the daily check follows its present chain only",
-                known.value.vault_tenant
-            )),
+            Some(known) => {
+                tracing::info!(tenant.id = %id, "it goes by {} in the vault, and {name} is a former name", known.value.vault_tenant);
+                if !self.dry_run {
+                    catalog.know_former_name(&id, name).await?;
+                }
+                self.found.names_recorded += 1;
+            }
         }
         Ok(())
     }

@@ -107,7 +107,8 @@ impl World {
 
     async fn rebuild(&self, dry_run: bool) -> Found {
         let known = self.catalog.tenants().await.unwrap();
-        let names = known.into_iter().map(|record| (record.vault_tenant, record.tenant.id)).collect();
+        let of = |record: TenantRecord| record.names().into_iter().map(move |name| (name, record.tenant.id.clone()));
+        let names = known.into_iter().flat_map(of).collect();
         let (catalog, vault, now) = (&self.catalog, &self.vault, at(NOW));
         let mut round = Round { catalog, vault, plan: plan(), now, names, dry_run, found: Found::default() };
         let deadline = Deadline::at(now + SignedDuration::from_hours(1), Arc::new(FixedClock::at(now)));
@@ -160,7 +161,7 @@ async fn every_record_comes_back_as_it_was_and_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_tenant_that_was_met_anew_gets_its_old_name_back_unless_the_new_one_is_used() {
+async fn a_tenant_that_was_met_anew_gets_its_old_name_back_unless_the_new_one_is_used_and_keeps_both() {
     let mut world = World::new();
     world.export("acme", DAYS[1], run(1), true).await;
     world.lose_the_catalog();
@@ -168,15 +169,21 @@ async fn a_tenant_that_was_met_anew_gets_its_old_name_back_unless_the_new_one_is
     assert_eq!(world.rebuild(true).await.tenants_renamed, 1);
     assert_eq!(world.catalog.tenants().await.unwrap()[0].vault_tenant, name(2), "a dry run renames nobody");
     assert_eq!(world.rebuild(false).await.tenants_renamed, 1);
-    assert_eq!(world.catalog.tenants().await.unwrap()[0].vault_tenant, name(1));
+    let names = world.catalog.tenants().await.unwrap()[0].names();
+    assert_eq!(names, [name(1), name(2)], "a run may have begun under the new one");
 
     world.lose_the_catalog();
     world.catalog.remember_tenant(&tenant("acme"), name(2), at(NOW)).await.unwrap();
     world.export("acme", DAYS[0], run(2), true).await;
+    assert_eq!(world.rebuild(true).await.names_recorded, 1);
+    assert_eq!(world.catalog.tenants().await.unwrap()[0].names(), [name(2)], "a dry run records no name");
     let found = world.rebuild(false).await;
-    assert_eq!((found.tenants_renamed, found.points_recorded, found.points_known), (0, 1, 1));
-    assert!(problems(&found)[0].contains(&format!("goes by {}", name(2))), "{found:?}");
+    assert_eq!((found.tenants_renamed, found.names_recorded, found.points_recorded, found.points_known), (0, 1, 1, 1));
+    assert_eq!(problems(&found), Vec::<String>::new());
     assert_eq!(world.points("acme").await.len(), 2);
+    assert_eq!(world.catalog.tenants().await.unwrap()[0].names(), [name(2), name(1)]);
+    let again = world.rebuild(false).await;
+    assert_eq!((again.names_recorded, again.points_recorded, again.points_known), (0, 0, 2), "a former name is known");
 }
 
 #[tokio::test]

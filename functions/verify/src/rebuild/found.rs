@@ -18,6 +18,8 @@ pub(crate) struct Found {
     pub(crate) tenants_recorded: usize,
     /// Tenants that had been given a new name in the vault since, and have their old one back.
     pub(crate) tenants_renamed: usize,
+    /// Names in the vault that tenants went by before, and have recovery points under, beside those they go by.
+    pub(crate) names_recorded: usize,
     /// Recovery points that the catalog did not know.
     pub(crate) points_recorded: usize,
     /// Those of them of which something is missing: they are recorded as refuted.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use catalog::tenants::TenantRecord;
 use domain::{ErrorReport, VaultTenantId, alert::AlertClass, plan::Plan};
 use runtime::services::{Said, Services, first_few};
 
@@ -14,8 +15,7 @@ const LOOKED_FOR_MAX: usize = 20;
 pub(crate) async fn tell(services: &Services, plan: &Plan) -> Result<usize, ErrorReport> {
     // The vault first: who is met in between is known by then.
     let stored = services.vault.tenants(None).await?;
-    let known: BTreeSet<VaultTenantId> =
-        services.catalog.tenants().await?.into_iter().map(|record| record.vault_tenant).collect();
+    let known: BTreeSet<VaultTenantId> = services.catalog.tenants().await?.iter().flat_map(TenantRecord::names).collect();
     let mut unknown = Vec::new();
     for name in stored.into_iter().filter(|name| !known.contains(name)) {
         // A name that was drawn and never used for a recovery point is nobody's loss.

@@ -13,14 +13,14 @@ use domain::{
     ErrorCode, ErrorReport, RunId, TenantId, VaultTenantId,
     point::{Content, Kind},
     slot::{Slot, Subject},
-    sweep::Epoch,
+    sweep::{Epoch, Named},
 };
 use jiff::{SignedDuration, Timestamp};
 use runtime::{Clock, Deadline, FixedClock, Fresh as _, SystemFresh, sharing::Marks};
 use uuid::Uuid;
 use vault::{MemoryKeys, MemorySigning, MemoryStore, Parent, PointRef, PointWriter, Vault, VersionStore};
 
-use crate::sweep::{Sweeper, Tally};
+use crate::sweep::{Of, Sweeper, Tally};
 
 pub(super) const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -167,7 +167,8 @@ impl World {
         Parent { point: self.slot(day).recovery_point_id(), reference: self.written.lock().unwrap()[&day].clone() }
     }
 
-    async fn begin(&self, day: u8, parent: Option<u8>) -> (Held, PointWriter) {
+    /// A run stores everything but the link.
+    pub(super) async fn begin(&self, day: u8, parent: Option<u8>) -> (Held, PointWriter) {
         let held = self.take(day, SystemFresh.run_id(), self.catalog.epoch(self.tenant).await.unwrap(), self.now()).await;
         let parent = parent.map(|parent| self.parent(parent));
         let writer = self.vault.begin(self.tenant, held.value.id, held.value.run, parent.as_ref()).await.unwrap();
@@ -258,7 +259,8 @@ impl World {
 
     pub(super) async fn sweep_by(&self, catalog: &Catalog, store: &dyn VersionStore, apply: bool) -> Result<Tally, ErrorReport> {
         let deadline = Deadline::at(self.now() + SignedDuration::from_mins(15), Arc::<FixedClock>::clone(&self.clock));
-        self.sweeper(catalog, store, apply, &deadline).tenant(&self.id, self.tenant).await
+        let named = Named { name: self.tenant, all: &[self.tenant], is_erased: false };
+        self.sweeper(catalog, store, apply, &deadline).sweep(Of { tenant: &self.id, named }).await
     }
 
     /// Sweeps these tenants, and has time to begin so many.
