@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws::{Snapshot, SnapshotOf};
-use catalog::{PointError, TableError, Versioned, audit::Phase, decisions::DecisionRecord};
+use catalog::{PointError, TableError, audit::Phase, decisions::DecisionRecord};
 use domain::{
     ErrorReport, RecoveryPointId,
     alert::AlertClass,
