@@ -249,7 +249,7 @@ impl Instances {
         while let Some(backup) = backups.next().await {
             let backup = backup.map_err(|error| call().failed(error))?;
             // Those of an instance that had the same name are kept too, and its history is another.
-            if let Some(backup) = read_backup(&backup).filter(|backup| !backup.is_kept) {
+            if let Some(backup) = read_backup(&backup, self.region()).filter(|backup| !backup.is_kept) {
                 return Ok(Some(backup.window));
             }
         }
@@ -267,9 +267,13 @@ impl Instances {
         let mut backups = self.client.describe_db_instance_automated_backups().into_paginator().items().send();
         let mut found = Vec::new();
         while let Some(backup) = backups.next().await {
-            found.extend(read_backup(&backup.map_err(|error| call().failed(error))?));
+            found.extend(read_backup(&backup.map_err(|error| call().failed(error))?, self.region()));
         }
         Ok(found)
+    }
+
+    fn region(&self) -> Option<&str> {
+        self.client.config().region().map(AsRef::as_ref)
     }
 
     /// All settings of an instance, with what its own parameter groups set. Needs `rds:DescribeDBInstances` and
@@ -360,8 +364,12 @@ pub(crate) fn read_tags(tags: &[Tag]) -> Tags {
     tags.iter().filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned()))).collect()
 }
 
-/// Those that are being made, or are another region's, cannot be restored from.
-fn read_backup(found: &DbInstanceAutomatedBackup) -> Option<AutomatedBackup> {
+/// Those that are being made cannot be restored from yet. Those that are replicated here are of another region's instance, which may have
+/// the name of one of ours.
+fn read_backup(found: &DbInstanceAutomatedBackup, region: Option<&str>) -> Option<AutomatedBackup> {
+    if region.is_some() && found.db_instance_arn().and_then(|arn| arn.split(':').nth(3)) != region {
+        return None;
+    }
     let is_kept = match found.status()? {
         "active" => false,
         "retained" => true,
@@ -399,4 +407,31 @@ fn read_instance(found: &DbInstance, call: Call) -> Result<Instance, AwsError> {
         settings: InstanceSettings::read(found, read_tags(found.tag_list())),
         tags: read_tags(found.tag_list()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_rds::{primitives::DateTime, types::RestoreWindow as Window};
+
+    use super::*;
+
+    #[test]
+    fn only_automated_backups_of_this_regions_instances_that_can_be_restored_from_count() {
+        let window = Window::builder().earliest_time(DateTime::from_secs(1)).latest_time(DateTime::from_secs(2)).build();
+        let found = |status: &str, region: &str, window: Option<&Window>| {
+            let backup = DbInstanceAutomatedBackup::builder()
+                .db_instance_arn(format!("arn:aws:rds:{region}:1:db:pool"))
+                .db_instance_identifier("pool")
+                .dbi_resource_id("db-1")
+                .status(status)
+                .set_restore_window(window.cloned())
+                .build();
+            read_backup(&backup, Some("eu-central-1")).map(|backup| backup.is_kept)
+        };
+        assert_eq!(found("active", "eu-central-1", Some(&window)), Some(false));
+        assert_eq!(found("retained", "eu-central-1", Some(&window)), Some(true));
+        assert_eq!(found("creating", "eu-central-1", Some(&window)), None);
+        assert_eq!(found("active", "eu-central-1", None), None, "its first backup is not made yet");
+        assert_eq!(found("active", "eu-west-1", Some(&window)), None, "replicated from an instance that has the same name there");
+    }
 }
