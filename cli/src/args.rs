@@ -183,6 +183,10 @@ pub(crate) enum Recover {
         /// Nothing newer than this instant comes back; the newest of everything if left out.
         #[arg(long)]
         time: Option<String>,
+        /// With --time: every instance that RDS can restore to that very instant, by the engine's own log, is made so. The others come from
+        /// their newest snapshots before it; the plan says which.
+        #[arg(long, requires = "time")]
+        native: bool,
         /// Why, for the people who approve it.
         #[arg(long)]
         reason: String,

@@ -14,8 +14,8 @@ use crate::{
 pub(crate) async fn run(args: &Args, operator: &Operator, recover: &Recover) -> Result<(), Failure> {
     let of = |recovery: &str| json!({ "recovery": recovery });
     match recover {
-        Recover::Request { time, reason } => {
-            let body = json!({ "time": time, "reason": reason });
+        Recover::Request { time, native, reason } => {
+            let body = json!({ "time": time, "native": native, "reason": reason });
             print(args, &operator.call("recover-request", &body).await?, show_recovery::recovery)
         }
         Recover::Preview { recovery } => print(args, &watch::until_planned(operator, recovery).await?, show_recovery::recovery),

@@ -12,7 +12,11 @@ use crate::{
 /// One recovery, whole.
 pub(crate) fn recovery(answer: &Value) -> String {
     let id = cell(&answer["recovery"]);
-    let to = if answer["to"].is_null() { "the newest there is".to_owned() } else { cell(&answer["to"]) };
+    let to = match (answer["to"].is_null(), answer["native"] == true) {
+        (true, _) => "the newest there is".to_owned(),
+        (false, true) => format!("{}, exactly, where RDS has the log", cell(&answer["to"])),
+        (false, false) => cell(&answer["to"]),
+    };
     let mut lines = vec![
         format!("recovery         {id}"),
         format!("state            {}", cell(&answer["state"]).replace('_', " ")),
@@ -73,13 +77,14 @@ fn instances(answer: &Value) -> String {
     let shown: Vec<Vec<String>> = items(answer, "instances")
         .iter()
         .map(|made| {
-            let mut row: Vec<String> = ["database", "replaces", "instance", "as_of"].map(|field| cell(&made[field])).into();
+            let fields = ["database", "replaces", "instance", "source", "as_of"];
+            let mut row: Vec<String> = fields.map(|field| cell(&made[field])).into();
             row.push(cell(&made["stage"]).replace('_', " "));
             row.extend([duration(&made["rto_ms"]), duration(&made["rpo_ms"]), cell(&made["message"])]);
             row
         })
         .collect();
-    table(&["database", "replaces", "new instance", "as of", "stage", "RTO", "RPO", "why"], &shown)
+    table(&["database", "replaces", "new instance", "from", "as of", "stage", "RTO", "RPO", "why"], &shown)
 }
 
 fn tenants(answer: &Value) -> String {
@@ -88,7 +93,7 @@ fn tenants(answer: &Value) -> String {
         .map(|tenant| {
             let from = match tenant["source"].as_str() {
                 Some("export") => cell(&tenant["point"]),
-                Some("snapshot") => "snapshot".to_owned(),
+                Some(instance @ ("snapshot" | "instant")) => instance.to_owned(),
                 _ => "nothing".to_owned(),
             };
             let mut row = vec![cell(&tenant["tenant"]), cell(&tenant["class"]), from, cell(&tenant["as_of"])];
@@ -119,11 +124,21 @@ fn tenant_notes(answer: &Value) -> impl Iterator<Item = String> {
 
 fn measured(answer: &Value, report: &Value) -> String {
     let tally = &report["tally"];
+    let of_instant = match tally["as_of_instant"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(count) => format!("{count} as of the instant, "),
+    };
     [
         format!("outcome          {}", cell(&answer["outcome"])),
         format!(
-            "tenants          {}: {} proven, {} as of the snapshot, {} no customers any more, {} not back; {} rows",
-            tally["tenants"], tally["proven"], tally["as_of_snapshot"], tally["left_out"], tally["failed"], tally["rows"]
+            "tenants          {}: {} proven, {}{} as of the snapshot, {} no customers any more, {} not back; {} rows",
+            tally["tenants"],
+            tally["proven"],
+            of_instant,
+            tally["as_of_snapshot"],
+            tally["left_out"],
+            tally["failed"],
+            tally["rows"]
         ),
         format!(
             "RTO              {} from the approval: instances {}, platform and register {}, tenants {}",
@@ -171,8 +186,8 @@ mod tests {
     #[test]
     fn a_report_shows_who_is_back_who_is_not_and_what_it_took() {
         let answer = json!({
-            "recovery": "rc_1", "state": "done", "to": null, "outcome": "failed in part", "notes": ["the register says\u{1b}[2J"],
-            "instances": [{ "database": "central", "replaces": "old", "instance": "new", "as_of": "t", "stage": "ready", "rto_ms": 61_500,
+            "recovery": "rc_1", "state": "done", "to": "t", "native": true, "outcome": "failed in part", "notes": ["the register says\u{1b}[2J"],
+            "instances": [{ "database": "central", "replaces": "old", "instance": "new", "source": "instant", "as_of": "t", "stage": "ready", "rto_ms": 61_500,
                             "rpo_ms": 7_200_000, "lacks": ["roles was `r` and is nothing (by hand)"] }],
             "tenants": [
                 { "tenant": "@central", "class": "critical", "source": "export", "point": "rp_1", "progress": "proven", "rows": 7, "rto_ms": 900 },
@@ -180,7 +195,7 @@ mod tests {
             ],
             "preview": { "digest": "d", "notes": ["never proven"] },
             "report": { "rto_ms": 83_000, "instances_ms": 61_500, "platform_ms": 900, "tenants_ms": 20_600, "since_request_ms": 90_000,
-                        "rpo_ms": 7_200_000, "tally": { "tenants": 2, "proven": 1, "as_of_snapshot": 0, "left_out": 0, "failed": 1, "rows": 7 } },
+                        "rpo_ms": 7_200_000, "tally": { "tenants": 2, "proven": 1, "as_of_snapshot": 0, "as_of_instant": 3, "left_out": 0, "failed": 1, "rows": 7 } },
         });
         let text = recovery(&answer);
         for expected in [
@@ -190,6 +205,8 @@ mod tests {
             "it is damaged",
             "instance central: roles was `r` and is nothing (by hand)",
             "note: never proven",
+            "to               t, exactly, where RDS has the log",
+            "1 proven, 3 as of the instant, 0 as of the snapshot",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");
         }

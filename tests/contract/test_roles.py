@@ -158,8 +158,10 @@ READERS_OF_DATABASES = {"export", "verify", "restore", "reconcile", "shred"}
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "platform-central"), set()),
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("snapshot", "holdfast-0192"), {"verify", "export", "restore"}),
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("snapshot", "somebody-elses"), set()),
-        ("rds:RestoreDBInstanceToPointInTime", rds("db", "platform-central"), {"export"}),
-        ("rds:DescribeDBInstanceAutomatedBackups", "*", {"export", "operator"}),
+        ("rds:RestoreDBInstanceToPointInTime", rds("db", "platform-central"), {"export", "restore"}),
+        # Those of an instance that is gone; no rule reads one of those.
+        ("rds:RestoreDBInstanceToPointInTime", rds("auto-backup", "ab-0192"), {"restore"}),
+        ("rds:DescribeDBInstanceAutomatedBackups", "*", {"export", "operator", "restore"}),
         ("rds:DeleteDBInstance", rds("db", "holdfast-drill-1"), {"verify"}),
         ("rds:DeleteDBInstance", rds("db", "holdfast-export-1"), {"export"}),
         ("rds:DeleteDBInstance", rds("db", "platform-central"), set()),
@@ -236,7 +238,7 @@ def test_a_policy_is_put_on_a_secret_only_if_the_service_keeps_it_from_being_pub
         ("rds:DeleteDBInstance", rds("db", "holdfast-export-1")),
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-recovery-1")),
         ("rds:ModifyDBInstance", rds("db", "holdfast-recovery-1")),
-        ("rds:RestoreDBInstanceToPointInTime", rds("db", "holdfast-export-at-1")),
+        ("rds:RestoreDBInstanceToPointInTime", rds("auto-backup", "ab-0192")),
     ],
 )
 def test_stacks_of_one_account_leave_one_another_alone(stack, action, resource):
@@ -259,6 +261,8 @@ def test_stacks_of_one_account_leave_one_another_alone(stack, action, resource):
         ("rds:AddTagsToResource", rds("db", "holdfast-recovery-1"), set()),
         ("rds:RestoreDBInstanceFromDBSnapshot", rds("db", "holdfast-recovery-1"), set()),
         ("rds:RestoreDBInstanceToPointInTime", rds("db", "holdfast-export-at-1"), set()),
+        ("rds:RestoreDBInstanceToPointInTime", rds("db", "holdfast-recovery-1"), set()),
+        ("rds:RestoreDBInstanceToPointInTime", rds("auto-backup", "ab-0192"), set()),
         # Wider than it should be, because the emulator knows no tags of instances (docs/unproven.md).
         ("rds:DeleteDBInstance", rds("db", "holdfast-drill-1"), {"verify"}),
         ("rds:DeleteDBInstance", rds("db", "holdfast-export-1"), {"export"}),
@@ -267,6 +271,12 @@ def test_stacks_of_one_account_leave_one_another_alone(stack, action, resource):
 )
 def test_without_a_vaults_tag_nothing_is_made(stack, action, resource, expected):
     assert who_may(stack, action, resource, vault=None) == expected
+
+
+def test_no_stack_makes_an_instance_of_an_instant_under_the_tag_of_another(stack):
+    made = ("rds:RestoreDBInstanceToPointInTime", rds("db", "holdfast-recovery-1"))
+    assert who_may(stack, *made) == {"export", "restore"}
+    assert who_may(stack, *made, vault="another") == set()
 
 
 def machine(name: str) -> str:

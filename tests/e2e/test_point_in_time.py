@@ -7,6 +7,7 @@ import psql
 import pytest
 from console import Refused
 from deliver import export_item, tick
+from slots import an_instant, as_text
 from stack import FunctionError
 from wait import wait_until
 
@@ -23,12 +24,12 @@ def test_a_tenant_comes_back_exactly_as_it_was_at_an_instant_and_no_other_is_tou
     with may_lose(tenant):
         # No recovery point has this: only the log does.
         write(backed_up, tenant, "written before")
-        then, as_then = an_instant(stack, tenant), saved.now(tenant)
+        then, as_then = an_instant(stack, tenant.instance), saved.now(tenant)
         write(backed_up, tenant, "written after")
         backed_up.destroy(tenant)
 
         asked = ask(console, tenant, then, "--native")
-        assert asked["point_in_time"] == text(then) and asked["chosen"]["native"]
+        assert asked["point_in_time"] == as_text(then) and asked["chosen"]["native"]
         clones: set[str] = set()
         wait_until("a clone is there", lambda: clones.update(instances(stack) - production) or clones, PATIENCE)
         console.approve(asked["request"], console.preview(asked["request"])["digest"])
@@ -41,8 +42,8 @@ def test_a_tenant_comes_back_exactly_as_it_was_at_an_instant_and_no_other_is_tou
         wait_until("the clone is gone", lambda: instances(stack) == production, PATIENCE)
 
         (point,) = [point for point in console.available(tenant.id) if point["id"] == asked["point"]]
-        assert (point["rule"], point["scheduled_time"]) == ("point-in-time", text(then))
-        assert point["read"] == {"from": text(then), "until": text(then)}
+        assert (point["rule"], point["scheduled_time"]) == ("point-in-time", as_text(then))
+        assert point["read"] == {"from": as_text(then), "until": as_text(then)}
         acts = [entry["act"] for entry in console.run("audit")["entries"] if entry["subject"] == tenant.id]
         assert acts.count("export.clone") == acts.count("export.clone_delete") == 2, "intent and outcome of each"
 
@@ -50,12 +51,12 @@ def test_a_tenant_comes_back_exactly_as_it_was_at_an_instant_and_no_other_is_tou
         assert again == {"state": "made", "point": asked["point"]}, "a late delivery finds it made"
         assert instances(stack) == production, "and makes no clone"
     # That instant holds what only this test wrote: the newest recovery point is one of the platform again.
-    stack.invoke("export", export_item(tenant.id, text(an_instant(stack, tenant))))
+    stack.invoke("export", export_item(tenant.id, as_text(an_instant(stack, tenant.instance))))
 
 
 def test_two_requests_for_one_instant_share_its_recovery_point(stack, backed_up, console):
     tenant = backed_up.tenant("irisclinic")
-    production, then = instances(stack), an_instant(stack, tenant)
+    production, then = instances(stack), an_instant(stack, tenant.instance)
     first, second = (ask(console, tenant, then, "--native") for _ in range(2))
     assert first["point"] == second["point"] and first["request"] != second["request"]
     for asked in (first, second):
@@ -96,14 +97,14 @@ def test_an_instant_before_the_tenants_data_was_there_is_refused_and_its_clone_g
 
 def test_a_clone_whose_request_ended_is_not_left_running(stack, backed_up, console):
     tenant = backed_up.tenant("kestrelair")
-    production, then = instances(stack), an_instant(stack, tenant)
+    production, then = instances(stack), an_instant(stack, tenant.instance)
     asked = ask(console, tenant, then, "--native")
     wait_until("a clone is there", lambda: instances(stack) - production, PATIENCE)
     ended = {"request": asked["request"], "step": "abandon", "error": {"Error": "States.Timeout", "Cause": ""}}
     stack.invoke("restore", {"item": ended})
 
     def gone():
-        stack.invoke("export", tick("exports-follow", text(then)))
+        stack.invoke("export", tick("exports-follow", as_text(then)))
         return instances(stack) == production
 
     wait_until("the clone is gone", gone, PATIENCE)
@@ -111,7 +112,7 @@ def test_a_clone_whose_request_ended_is_not_left_running(stack, backed_up, conso
 
 def test_nobody_has_an_instant_made_that_its_request_does_not_ask_for(stack, backed_up, console):
     tenant, other = backed_up.tenant("irisclinic"), backed_up.tenant("mosaicpay")
-    then = an_instant(stack, tenant)
+    then = an_instant(stack, tenant.instance)
     request = console.request(tenant.id, "from a recovery point that is there")
     before = instances(stack)
     for whose in (tenant, other):
@@ -123,9 +124,9 @@ def test_nobody_has_an_instant_made_that_its_request_does_not_ask_for(stack, bac
 def test_a_time_means_the_newest_recovery_point_that_holds_nothing_from_after_it(stack, backed_up, console):
     tenant = backed_up.tenant("mosaicpay")
     earlier = max((point["read"]["until"], point["id"]) for point in console.available(tenant.id))[1]
-    then = an_instant(stack, tenant)
+    then = an_instant(stack, tenant.instance)
     # Due before that instant, read after it: whatever happened in between is in it.
-    due = text(then - datetime.timedelta(seconds=5))
+    due = as_text(then - datetime.timedelta(seconds=5))
     stack.invoke("export", export_item(tenant.id, due))
     (later,) = [point for point in console.available(tenant.id) if point["scheduled_time"] == due]
     assert datetime.datetime.fromisoformat(later["read"]["until"]) > then
@@ -133,31 +134,19 @@ def test_a_time_means_the_newest_recovery_point_that_holds_nothing_from_after_it
     asked = ask(console, tenant, then)
     assert asked["point"] == earlier and asked["chosen"]["native"], "and it is said that the log would give the very instant"
     assert asked["chosen"]["before_s"] >= 0
-    after = an_instant(stack, tenant)
+    after = an_instant(stack, tenant.instance)
     asked = ask(console, tenant, after)
     assert asked["point"] == later["id"] and asked["chosen"]["until"] == later["read"]["until"]
 
 
 def ask(console, tenant, then, *how: str) -> dict:
     """Asks for a restore of a tenant to an instant."""
-    return console.run("restore", "request", "--tenant", tenant.id, "--time", text(then), *how, "--reason", "back to then")
+    return console.run("restore", "request", "--tenant", tenant.id, "--time", as_text(then), *how, "--reason", "back to then")
 
 
 def item(request: str, tenant, then) -> dict:
     """What the runbook sends to have an instant's recovery point made."""
-    return {"item": {"request": request, "tenant": tenant.id, "point_in_time": text(then)}}
-
-
-def text(then: datetime.datetime) -> str:
-    return then.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def an_instant(stack, tenant) -> datetime.datetime:
-    """A whole second, by the server's clock, after everything written so far and before everything to come."""
-    server = stack.dsn(tenant.instance, "postgres")
-    then = int(psql.value(server, "SELECT ceil(extract(epoch FROM clock_timestamp()))::bigint"))
-    wait_until("that second has passed", lambda: psql.value(server, f"SELECT extract(epoch FROM clock_timestamp()) > {then} + 0.1") == "t", 10)
-    return datetime.datetime.fromtimestamp(then, datetime.timezone.utc)
+    return {"item": {"request": request, "tenant": tenant.id, "point_in_time": as_text(then)}}
 
 
 def write(platform, tenant, mark: str) -> None:

@@ -3,13 +3,22 @@
 It has a stack of its own: nothing of its platform is left for other tests.
 """
 
+import json
+from datetime import datetime, timezone
+
 import pytest
-from console import ASKS, Refused
+from console import APPROVES, ASKS, Refused
 from disaster import CENTRAL, SNAPSHOT_ONLY, Disaster
+from saas import DATABASES
+from slots import an_instant, as_text
 from stack import FunctionError, Stack
 
 DAMAGED = "delta-foods"
 UNKNOWN = "opalmedia"
+KEPT = tuple(DATABASES[database].instance for database in ("central", "pool"))
+"""Instances whose automated backups outlive them."""
+LET_GO = DATABASES["silo-b"].instance
+"""One whose automated backups go after a recovery from them was planned."""
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +30,11 @@ def disaster(tmp_path_factory):
         disaster = Disaster(stack, tmp_path_factory.mktemp("disaster"))
         disaster.build()
         disaster.back_up()
-        disaster.lost = disaster.lose_everything()
+        # No backup has this: only the log does.
+        disaster.then = an_instant(stack, CENTRAL.instance)
+        disaster.save([tenant for tenant in disaster.everybody if tenant.instance in KEPT], "then")
+        disaster.live_on(disaster.everybody, "after the instant")
+        disaster.lost = disaster.lose_everything(but_keeps_backups_of=(*KEPT, LET_GO))
         stack.alerts()
         yield disaster
 
@@ -91,6 +104,75 @@ def test_a_second_delivery_of_any_step_changes_nothing(disaster, recovered):
     assert disaster.differences(recovered, disaster.everybody) == {}
 
 
+def test_a_recovery_to_a_time_brings_back_nothing_newer_and_a_start_that_was_lost_is_made_up_for(disaster):
+    recovery = disaster.request("to before the exports", as_text(disaster.snapshots_taken))
+    plan = disaster.preview(recovery)
+    assert {made["source"] for made in plan["instances"]} == {"snapshot"} and not plan["native"]
+    # Every export is younger than that.
+    assert {tenant["source"] for tenant in plan["tenants"]} == {"snapshot"}
+    assert all(datetime.fromisoformat(row["as_of"]) <= disaster.snapshots_taken for row in [*plan["instances"], *plan["tenants"]])
+    with pytest.raises(Refused, match="awaiting_approval and not approved yet"):
+        disaster.console.run("recover", "run", recovery)
+    agree_and_lose_the_start(disaster.stack, recovery, plan["preview"]["digest"])
+    assert disaster.console.run("recover", "preview", recovery)["state"] == "approved"
+    disaster.console.run("recover", "run", recovery)
+    status, report, seen = disaster.watch(recovery)
+    assert status == 0 and report["report"]["tally"]["as_of_snapshot"] == len(disaster.everybody), seen
+    assert disaster.console.run("recover", "run", recovery)["state"] == "done", "and changes nothing"
+    only = [tenant for tenant in disaster.everybody if tenant.id in SNAPSHOT_ONLY]
+    assert disaster.differences(report, only) == {}
+
+
+def test_instances_come_back_of_the_very_instant_where_rds_has_their_log_and_the_plan_says_which_do_not(disaster):
+    stack, then = disaster.stack, as_text(disaster.then)
+    recovery = disaster.request("to the second before the attack", then, native=True)
+    plan = disaster.preview(recovery)
+    sources = {made["replaces"]: made["source"] for made in plan["instances"]}
+    assert sources == {instance: "instant" if instance in (*KEPT, LET_GO) else "snapshot" for instance in disaster.lost}
+    for made in plan["instances"]:
+        of = [tenant for tenant in plan["tenants"] if tenant["database"] == made["database"]]
+        if made["source"] == "instant":
+            assert made["as_of"] == then and {(tenant["source"], tenant["as_of"]) for tenant in of} == {("instant", then)}
+        else:
+            assert {tenant["source"] for tenant in of} <= {"snapshot", "export"}
+            told = f"instance {made['database']}: RDS keeps no automated backups of {made['replaces']}; it is made from its snapshot of {made['as_of']} instead"
+            assert told in plan["preview"]["notes"], plan["preview"]["notes"]
+
+    # What was agreed to of one instance cannot be had any more, and nothing else is made in its stead.
+    backups = stack.client("rds").describe_db_instance_automated_backups()["DBInstanceAutomatedBackups"]
+    (gone,) = [backup["DbiResourceId"] for backup in backups if backup["DBInstanceIdentifier"] == LET_GO]
+    stack.client("rds").delete_db_instance_automated_backup(DbiResourceId=gone)
+    disaster.approve(recovery, plan["preview"]["digest"])
+    status, report, seen = disaster.watch(recovery)
+    assert status == 1 and report["outcome"] == "failed in part", seen
+    (failed,) = [made for made in report["instances"] if made["stage"] == "failed"]
+    assert failed["replaces"] == LET_GO and f"instance {LET_GO} cannot be made as of {then} any more" in failed["message"]
+    assert failed["instance"] not in disaster.instances()
+
+    now = {tenant["tenant"]: tenant for tenant in report["tenants"]}
+    for tenant in disaster.everybody:
+        progress, rpo_ms = now[tenant.id]["progress"], now[tenant.id]["rpo_ms"]
+        if tenant.instance in KEPT:
+            assert (progress, rpo_ms) == ("as_of_instant", 0), seen
+        elif tenant.instance == LET_GO:
+            assert progress == "failed", seen
+        else:
+            assert progress == ("as_of_snapshot" if tenant.id in SNAPSHOT_ONLY else "proven"), seen
+    found = disaster.differences(report, [tenant for tenant in disaster.everybody if tenant.instance in KEPT], "then")
+    assert not [difference for of in found.values() for difference in of if not runs_ahead(difference)], found
+    assert "as of the instant" in seen and "exactly, where RDS has the log" in seen
+    asked = [entry for entry in disaster.console.run("audit", "--request", recovery)["entries"] if entry["act"] == "recover.instance"]
+    assert sum("at " + then in entry["detail"] for entry in asked if entry["phase"] == "intent") == len(KEPT), asked
+
+
+def test_an_instant_that_no_database_can_be_restored_to_is_refused_by_name(disaster):
+    before = disaster.console.run("recover", "list")
+    for when, refused in ((["--time", "2026-01-01T00:00:00.5Z"], "leave the fraction out"), (["--time", "2031-01-01T00:00:00Z"], "in the future"), ([], "--time")):
+        with pytest.raises(Refused, match=refused):
+            disaster.console.run("recover", "request", *when, "--native", "--reason", "an instant that cannot be had")
+    assert disaster.console.run("recover", "list") == before
+
+
 def test_one_damaged_recovery_point_and_one_unlisted_tenant_fail_alone_and_by_name(disaster, recovered):
     stack, console = disaster.stack, disaster.console
     point = console.newest(DAMAGED)
@@ -115,6 +197,26 @@ def test_one_damaged_recovery_point_and_one_unlisted_tenant_fail_alone_and_by_na
     (told,) = [alert["message"] for alert in stack.alerts() if recovery in str(alert) and alert["message"]["class"] == "recovery_failed"]
     assert DAMAGED in told["summary"] and "--mode new-environment" in told["remedy"]
     assert disaster.differences(recovered, disaster.everybody) == {}, "the first environment is untouched"
+
+
+def runs_ahead(difference) -> bool:
+    """A log that is replayed leaves a sequence up to 32 values ahead, as after any crash of PostgreSQL: a gap, and no value twice."""
+    if difference.file != "sequences.txt" or (difference.lost, difference.gained) != (1, 1):
+        return False
+    then, now = (int(line.split("|")[1]) for line in difference.first)
+    return then < now <= then + 32
+
+
+def agree_and_lose_the_start(stack, recovery: str, digest: str) -> None:
+    """Records another person's agreement as the operator does before it wakes the runbook, which it then did not live to do."""
+    table, dynamodb = stack.outputs["TableName"], stack.client("dynamodb")
+    item = dynamodb.get_item(TableName=table, Key={"pk": {"S": f"RECOVERY#{recovery}"}, "sk": {"S": "RECOVERY"}})["Item"]
+    body = json.loads(item["body"]["S"])
+    by = {**body["requested_by"], "arn": body["requested_by"]["arn"].replace(ASKS, APPROVES), "principal": "AIDAANOTHERPERSON"}
+    approval = {"by": by, "at": as_text(datetime.now(timezone.utc)), "preview_digest": digest}
+    body |= {"state": "approved", "approvals": [approval]}
+    generation = {"N": str(int(item["generation"]["N"]) + 1)}
+    dynamodb.put_item(TableName=table, Item={**item, "body": {"S": json.dumps(body)}, "generation": generation})
 
 
 def remember(stack, tenant: str) -> None:

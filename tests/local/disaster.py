@@ -14,7 +14,7 @@ import psql
 import saas
 from console import APPROVES, ASKS, Console
 from saas.build import MASTER_USER
-from slots import as_text, last_slots
+from slots import an_instant, as_text, last_slots
 from wait import wait_until
 
 SNAPSHOT_SECONDS = 180
@@ -84,6 +84,7 @@ class Disaster:
     def back_up(self) -> None:
         """Snapshots, then some life, then exports of all but a few; and copies by `psql` of what each backup holds."""
         self.take_snapshots()
+        self.snapshots_taken = an_instant(self.stack, CENTRAL.instance)
         self.save([tenant for tenant in self.everybody if tenant.id in SNAPSHOT_ONLY])
         self.live_on(self.everybody, "after the snapshot")
         self.export(self.exported)
@@ -91,10 +92,10 @@ class Disaster:
         compare.save_shared(self.platform, self.platform.in_layout("pool")[0], self.folder / "before" / "(shared)")
         self.live_on(self.everybody, "after the last backup")
 
-    def save(self, tenants) -> None:
-        """Copies of tenants as they are now, by `psql`."""
+    def save(self, tenants, kept: str = "before") -> None:
+        """Copies of tenants as they are now, by `psql`, under a word for when that is."""
         with ThreadPoolExecutor(2) as workers:
-            list(workers.map(lambda tenant: compare.save(self.platform, tenant, self.folder / "before" / tenant.id), tenants))
+            list(workers.map(lambda tenant: compare.save(self.platform, tenant, self.folder / kept / tenant.id), tenants))
 
     # The loss ----------------------------------------------------------------
 
@@ -102,20 +103,22 @@ class Disaster:
         """The database instances there are."""
         return {found["DBInstanceIdentifier"] for found in self.stack.client("rds").describe_db_instances()["DBInstances"]}
 
-    def lose_everything(self) -> set[str]:
-        """Deletes every database instance of the platform, with its automated backups."""
+    def lose_everything(self, but_keeps_backups_of: tuple[str, ...] = ()) -> set[str]:
+        """Deletes every database instance of the platform, with its automated backups but for these instances'."""
         rds, production = self.stack.client("rds"), {database.instance for database in saas.DATABASES.values()}
         self.passwords = {instance: self.stack.password(instance) for instance in production}
         for instance in production:
-            rds.delete_db_instance(DBInstanceIdentifier=instance, SkipFinalSnapshot=True, DeleteAutomatedBackups=True)
+            keeps = instance in but_keeps_backups_of
+            rds.delete_db_instance(DBInstanceIdentifier=instance, SkipFinalSnapshot=True, DeleteAutomatedBackups=not keeps)
         wait_until("production is gone", lambda: not self.instances() & production, DELETE_SECONDS)
         return production
 
     # The recovery ------------------------------------------------------------
 
-    def request(self, reason: str, time: str | None = None) -> str:
+    def request(self, reason: str, time: str | None = None, native: bool = False) -> str:
         """Asks for the recovery; returns its id."""
-        return self.console.run("recover", "request", "--reason", reason, *(["--time", time] if time else []))["recovery"]
+        when = [*(["--time", time] if time else []), *(["--native"] if native else [])]
+        return self.console.run("recover", "request", "--reason", reason, *when)["recovery"]
 
     def preview(self, recovery: str) -> dict:
         """What it would do, once it waits for approval."""
@@ -133,8 +136,8 @@ class Disaster:
 
     # After -------------------------------------------------------------------
 
-    def differences(self, report: dict, tenants) -> dict[str, list]:
-        """What about these tenants, on the new instances, is not what was backed up: read by `psql` alone."""
+    def differences(self, report: dict, tenants, kept: str = "before") -> dict[str, list]:
+        """What about these tenants, on the new instances, is not what was saved under that word: read by `psql` alone."""
         recovered = Recovered(self, report)
         after = self.folder / "after" / report["recovery"]
         count = len(list(after.iterdir())) if after.exists() else 0
@@ -142,7 +145,7 @@ class Disaster:
         for tenant in tenants:
             copy = after / f"{count}-{tenant.id}"
             compare.save(recovered, tenant, copy)
-            if difference := compare.differences(self.folder / "before" / tenant.id, copy):
+            if difference := compare.differences(self.folder / kept / tenant.id, copy):
                 found[tenant.id] = difference
         return found
 

@@ -36,6 +36,7 @@ class PostgresHost:
         self.root, self.programs, self.tls = root, programs, tls
         self.clusters: dict[str, Cluster] = {}
         self._base_backups: dict[str, list[tuple[float, Path]]] = {}
+        self._kept_logs: dict[str, Path] = {}
         self._queues: dict[str, ThreadPoolExecutor] = {}
         self._lock = Lock()
         self._made = 0
@@ -101,9 +102,10 @@ class PostgresHost:
     def restore_to_time(self, source: str, key: str, when: float | None) -> int:
         """Makes a new instance as the source was at a moment (Unix seconds; None is now)."""
         base = self._base_backup_before(source, when)
-        self._archive_up_to_now(source)
+        if source not in self._kept_logs:
+            self._archive_up_to_now(source)
+        archive = self._kept_logs.get(source) or self.clusters[source].archive
         cluster = self._new_cluster(key, base)
-        archive = self.clusters[source].archive
         cluster.configure(archiving=False, recovery=_recovery_settings(archive, when))
         signal_file = cluster.data / "recovery.signal"
         signal_file.touch()
@@ -128,11 +130,15 @@ class PostgresHost:
         """Changes the password of one of the instance's roles."""
         self.clusters[key].set_password(user, password)
 
-    def delete(self, key: str) -> None:
-        """Ends an instance and removes its files and backups."""
-        cluster = self.clusters.pop(key, None)
-        self._base_backups.pop(key, None)
-        if cluster:
+    def delete(self, key: str, keep_backups_as: str | None = None) -> None:
+        """Ends an instance and removes its files and backups, unless these are to be restored from under another key."""
+        if keep_backups_as:
+            self._archive_up_to_now(key)
+        cluster, backups = self.clusters.pop(key, None), self._base_backups.pop(key, None)
+        if keep_backups_as:
+            cluster.stop(immediate=True)
+            self._base_backups[keep_backups_as], self._kept_logs[keep_backups_as] = backups, cluster.archive
+        elif cluster:
             cluster.remove()
 
     def stop_all(self) -> None:

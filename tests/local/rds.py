@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from moto.core.responses import PaginatedResult
+from moto.core.responses import ActionResult, PaginatedResult
 from moto.rds import models, responses
 from moto.server import create_backend_app
 
@@ -30,7 +30,10 @@ Tell = Callable[[object, str], None]
 """Publishes what happened to a resource: (resource, event name of `rds_events`)."""
 
 _origin: contextvars.ContextVar[tuple | None] = contextvars.ContextVar("origin", default=None)
-"""Where the instance now being created comes from: None, ("snapshot", arn) or ("time", arn, seconds)."""
+"""Where the instance now being created comes from: None, ("snapshot", arn) or ("time", key of the host, seconds)."""
+
+_gone: contextvars.ContextVar = contextvars.ContextVar("gone", default=None)
+"""The deleted instance that this restore is of, which nobody else finds any more."""
 
 
 class PostgresBackend(models.RDSBackend):
@@ -43,6 +46,11 @@ class PostgresBackend(models.RDSBackend):
     log_behind_seconds: float = 2.0
     server_version: str = "15.0"
     says_file: Path
+
+    def __init__(self, region_name, account_id):
+        super().__init__(region_name, account_id)
+        self.kept: dict[str, tuple] = {}
+        """By resource id: an instance that is gone, and the moments that its kept backups can be restored to."""
 
     # Instances ---------------------------------------------------------------
 
@@ -69,8 +77,12 @@ class PostgresBackend(models.RDSBackend):
             return super().restore_db_instance_from_db_snapshot(from_snapshot_id, _not_protected(overrides))
 
     def restore_db_instance_to_point_in_time(self, source_db_identifier, target_db_identifier, overrides):
-        source = self.describe_db_instances(source_db_identifier)[0]
-        window = self._restore_window(source)
+        resource_id = overrides.pop("source_dbi_resource_id", None)
+        if resource_id and resource_id not in self.kept:
+            raise _no_such_backup(resource_id)
+        kept = self.kept.get(resource_id)
+        source = kept[0] if kept else self.describe_db_instances(source_db_identifier)[0]
+        window = kept[1] if kept else self._restore_window(source)
         if not window:
             raise models.RDSClientError(
                 "PointInTimeRestoreNotEnabled", f"{source_db_identifier} keeps no automated backups."
@@ -80,15 +92,34 @@ class PostgresBackend(models.RDSBackend):
             raise models.InvalidParameterValue(
                 f"The specified instance cannot be restored to a time earlier than {_moment(window[0])} or later than {_moment(window[1])}."
             )
-        with _coming_from("time", source.arn, seconds):
-            return super().restore_db_instance_to_point_in_time(
-                source_db_identifier, target_db_identifier, _not_protected(overrides)
-            )
+        token = _gone.set(source if kept else None)
+        try:
+            with _coming_from("time", source.dbi_resource_id if kept else source.arn, seconds):
+                return super().restore_db_instance_to_point_in_time(
+                    source.db_instance_identifier, target_db_identifier, _not_protected(overrides)
+                )
+        finally:
+            _gone.reset(token)
+
+    def describe_db_instances(self, db_instance_identifier=None, filters=None):
+        gone = _gone.get()
+        if gone and gone.db_instance_identifier == db_instance_identifier:
+            return [gone]
+        return super().describe_db_instances(db_instance_identifier, filters)
 
     def describe_db_instance_automated_backups(self, db_instance_identifier=None, **_):
         # moto derives them from automated snapshots, of which there are none here, and tells no times.
         found = [self.databases.get(db_instance_identifier)] if db_instance_identifier else list(self.databases.values())
-        return [_automated_backup(one, window) for one in found if one and (window := self._restore_window(one))]
+        active = [_automated_backup(one, window) for one in found if one and (window := self._restore_window(one))]
+        # RDS finds those of an instance that is gone by its resource id, or among all.
+        kept = [] if db_instance_identifier else [_automated_backup(*one, "retained") for one in self.kept.values()]
+        return active + kept
+
+    def delete_db_instance_automated_backup(self, resource_id):
+        """Lets go what is kept of an instance that is gone."""
+        if resource_id not in self.kept:
+            raise _no_such_backup(resource_id)
+        return _automated_backup(*self.kept.pop(resource_id), "deleting")
 
     def _restore_window(self, instance) -> tuple[float, float] | None:
         """The moments (Unix seconds, whole) that an instance can be restored to."""
@@ -110,12 +141,18 @@ class PostgresBackend(models.RDSBackend):
 
     def delete_db_instance(self, db_instance_identifier, **options):
         instance = self._ready(db_instance_identifier, "available", "stopped", "failed")
+        keeps = options.get("delete_automated_backups") is False and self._restore_window(instance) is not None
         deleted = super().delete_db_instance(db_instance_identifier, **options)
         # moto forgets the record at once; RDS shows it as `deleting` until it is gone.
         self.databases[db_instance_identifier] = instance
 
         def remove():
-            self.host.delete(instance.arn)
+            if keeps:
+                window = self._restore_window(instance)[0], math.floor(time.time())
+                self.host.delete(instance.arn, keep_backups_as=instance.dbi_resource_id)
+                self.kept[instance.dbi_resource_id] = instance, window
+            else:
+                self.host.delete(instance.arn)
             self.databases.pop(db_instance_identifier, None)
 
         self._run(deleted, "deleting", remove, "instance deleted", then="deleted")
@@ -251,6 +288,7 @@ def application(host: PostgresHost, tell: Tell, server_version: str):
     models.DBInstance.endpoint = property(_endpoint)
     models.DBInstance.latest_restorable_time = property(_latest_restorable_time)
     models.DBSnapshot.snapshot_create_time = property(_snapshot_create_time)
+    responses.RDSResponse.delete_db_instance_automated_backup = _delete_automated_backup
     responses.RDSResponse.describe_db_snapshots = _paged(responses.RDSResponse.describe_db_snapshots)
     return create_backend_app("rds")
 
@@ -271,16 +309,25 @@ def _latest_restorable_time(instance):
     return _moment(window[1]) if window else None
 
 
-def _automated_backup(instance, window):
+def _automated_backup(instance, window, status="active"):
     return {
         "DBInstanceArn": instance.arn,
         "DbiResourceId": instance.dbi_resource_id,
         "DBInstanceIdentifier": instance.db_instance_identifier,
-        "Status": "active",
+        "Status": status,
         "Engine": ENGINE,
         "BackupRetentionPeriod": instance.backup_retention_period,
         "RestoreWindow": {"EarliestTime": _moment(window[0]), "LatestTime": _moment(window[1])},
     }
+
+
+def _no_such_backup(resource_id):
+    return models.RDSClientError("DBInstanceAutomatedBackupNotFound", f"There is no automated backup of {resource_id}.")
+
+
+def _delete_automated_backup(self):
+    backup = self.backend.delete_db_instance_automated_backup(self.params.get("DbiResourceId"))
+    return ActionResult({"DBInstanceAutomatedBackup": backup})
 
 
 def _paged(describe):

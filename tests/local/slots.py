@@ -1,7 +1,10 @@
-"""Which instants a rule of the plan stands for, worked out without Holdfast's code."""
+"""Instants: those that a rule of the plan stands for, worked out without Holdfast's code, and those that data can be of."""
 
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
+
+import psql
+from wait import wait_until
 
 
 def last_slots(plan: dict, rule_id: str, count: int = 1, now: datetime | None = None) -> list[datetime]:
@@ -24,3 +27,11 @@ def last_slots(plan: dict, rule_id: str, count: int = 1, now: datetime | None = 
 def as_text(moment: datetime) -> str:
     """An instant as events spell it."""
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def an_instant(stack, instance: str) -> datetime:
+    """A whole second, by the server's clock, after everything written so far and before everything to come."""
+    server = stack.dsn(instance, "postgres")
+    then = int(psql.value(server, "SELECT ceil(extract(epoch FROM clock_timestamp()))::bigint"))
+    wait_until("that second has passed", lambda: psql.value(server, f"SELECT extract(epoch FROM clock_timestamp()) > {then} + 0.1") == "t", 10)
+    return datetime.fromtimestamp(then, timezone.utc)

@@ -17,6 +17,7 @@ import guard
 import paths
 import pghost
 import probes
+from slots import an_instant
 from stack import FunctionError, Stack
 from wait import wait_until
 
@@ -146,6 +147,33 @@ def test_a_moment_outside_the_window_is_refused_and_nothing_made(instance):
             SourceDBInstanceIdentifier="without-backups", TargetDBInstanceIdentifier="never", UseLatestRestorableTime=True
         )
     assert rds.describe_db_instance_automated_backups(DBInstanceIdentifier="without-backups")["DBInstanceAutomatedBackups"] == []
+
+
+def test_the_backups_of_a_deleted_instance_are_kept_if_that_is_asked_for(instance):
+    rds = instance.client("rds")
+    instance.create_instance("short-lived", "app", BackupRetentionPeriod=1)
+    with _connect(instance, "short-lived") as connection:
+        connection.execute("CREATE TABLE moments (number int)")
+        connection.execute("INSERT INTO moments VALUES (1)")
+        between = an_instant(instance, "short-lived")
+        connection.execute("INSERT INTO moments VALUES (2)")
+    resource = _instance(instance, "short-lived")["DbiResourceId"]
+    rds.delete_db_instance(DBInstanceIdentifier="short-lived", SkipFinalSnapshot=True, DeleteAutomatedBackups=False)
+    wait_until("it is gone", lambda: _instance(instance, "short-lived") is None, WAIT_SECONDS)
+    (kept,) = [one for one in rds.describe_db_instance_automated_backups()["DBInstanceAutomatedBackups"] if one["Status"] == "retained"]
+    assert (kept["DBInstanceIdentifier"], kept["DbiResourceId"]) == ("short-lived", resource)
+    with pytest.raises(ClientError, match="DBInstanceNotFound"):
+        rds.restore_db_instance_to_point_in_time(
+            SourceDBInstanceIdentifier="short-lived", TargetDBInstanceIdentifier="never", RestoreTime=between
+        )
+    rds.restore_db_instance_to_point_in_time(SourceDbiResourceId=resource, TargetDBInstanceIdentifier="again", RestoreTime=between)
+    instance.wait_for_instance("again")
+    restored = instance.dsn("again", "app", "holdfast_master", instance.password("short-lived"))
+    with psycopg.connect(restored) as connection:
+        assert connection.execute("SELECT number FROM moments").fetchall() == [(1,)]
+    rds.delete_db_instance_automated_backup(DbiResourceId=resource)
+    with pytest.raises(ClientError, match="DBInstanceAutomatedBackupNotFound"):
+        rds.restore_db_instance_to_point_in_time(SourceDbiResourceId=resource, TargetDBInstanceIdentifier="never", RestoreTime=between)
 
 
 def test_damaged_snapshot_is_noticed_when_read(instance):

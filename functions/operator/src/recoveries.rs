@@ -5,10 +5,10 @@ use catalog::audit::Phase;
 use domain::{
     Coded, ErrorCode, ErrorReport, RecoveryId, caps,
     identity::Identity,
-    recovery::{MadeInstance, PlannedInstance, RecoveredTenant, Recovery, RecoveryState, Stage, Work},
+    recovery::{MadeFrom, MadeInstance, PlannedInstance, RecoveredTenant, Recovery, RecoveryState, Stage, Work},
 };
 use jiff::Timestamp;
-use runtime::services::Services;
+use runtime::{instants::check_whole_second, services::Services};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -22,6 +22,9 @@ const ENVIRONMENT: &str = "environment";
 pub(crate) struct Wish {
     /// Nothing is newer than this instant; the newest of everything if left out.
     time: Option<Timestamp>,
+    /// With a time: instances of that very instant, wherever RDS can make them.
+    #[serde(default)]
+    native: bool,
     reason: String,
 }
 
@@ -51,10 +54,21 @@ pub(crate) async fn request(services: &Services, caller: &Identity, wish: Wish) 
     if let Some(time) = wish.time.filter(|time| *time > now) {
         return malformed(format!("{time} is in the future: leave the time out for the newest there is"));
     }
+    match wish.time {
+        Some(time) if wish.native => check_whole_second(time)?,
+        None if wish.native => {
+            return malformed(
+                "native point-in-time recovery needs the time; leave `native` out for the newest there is".to_owned(),
+            );
+        }
+        _ => {}
+    }
     let machine = services.config.recovery_machine()?;
     let id = services.fresh.recovery_id();
-    let recovery = Recovery::new(id, wish.time, reason.to_owned(), caller.clone(), now);
-    let what = format!("{id} to {}: {reason}", wish.time.map_or_else(|| "the newest".to_owned(), |time| time.to_string()));
+    let recovery = Recovery::new(id, wish.time, reason.to_owned(), caller.clone(), now).natively(wish.native);
+    let to = wish.time.map_or_else(|| "the newest".to_owned(), |time| time.to_string());
+    let how = if wish.native { ", natively" } else { "" };
+    let what = format!("{id} to {to}{how}: {reason}");
     services.audit(Phase::Intent, &caller.arn, "recover.request", ENVIRONMENT, &what).await?;
     let recovery = services.catalog.create(recovery).await?.value;
     // Named after the recovery, so a start that the SDK repeats after a lost reply finds the runbook that is there.
@@ -196,6 +210,7 @@ fn shown(recovery: &Recovery) -> Value {
     let mut shown = json!({
         "recovery": recovery.id,
         "to": recovery.to,
+        "native": recovery.native,
         "reason": recovery.reason,
         "requested_by": recovery.requested_by.arn,
         "requested_at": recovery.requested_at,
@@ -233,10 +248,11 @@ fn shown_instance(recovery: &Recovery, planned: &PlannedInstance, work: Option<&
         "database": planned.database,
         "replaces": planned.replaces,
         "instance": planned.name,
-        "point": from.map(|from| from.point),
-        "snapshot": from.map(|from| &from.identifier),
-        "as_of": from.map(|from| from.as_of),
-        "rpo_ms": from.map(|from| recovery.rpo_ms(from.as_of)),
+        "source": from.map(|from| if matches!(from, MadeFrom::Instant(_)) { "instant" } else { "snapshot" }),
+        "point": from.and_then(MadeFrom::point),
+        "snapshot": from.and_then(snapshot_of),
+        "as_of": from.map(MadeFrom::as_of),
+        "rpo_ms": from.map(|from| recovery.rpo_ms(from.as_of())),
     });
     match made {
         None => shown["stage"] = json!("planned"),
@@ -248,6 +264,13 @@ fn shown_instance(recovery: &Recovery, planned: &PlannedInstance, work: Option<&
         }
     }
     shown
+}
+
+fn snapshot_of(from: &MadeFrom) -> Option<&str> {
+    match from {
+        MadeFrom::Snapshot(from) => Some(&from.identifier),
+        MadeFrom::Instant(_) => None,
+    }
 }
 
 fn shown_tenant(recovery: &Recovery, tenant: &RecoveredTenant) -> Value {

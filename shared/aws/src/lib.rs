@@ -38,7 +38,7 @@ pub use machines::{Execution, Machines, TaskAnswer};
 pub use media::{Media, MediaPrefix};
 pub use parameters::Parameters;
 pub use person::Person;
-pub use rds::{Instance, Instances, Origin, Purpose, Restoration, RestoreWindow, Tags};
+pub use rds::{AutomatedBackup, Instance, Instances, Origin, Purpose, Restoration, RestoreWindow, Tags};
 pub use rds_archives::{Archive, ArchiveState, Archives};
 pub use rds_settings::{InstanceSettings, Lost, Remedy, settings_lost};
 pub use rds_snapshots::{Snapshot, SnapshotOf, SnapshotState, Snapshots};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_rds::{
     Client,
-    types::{DbInstance, Tag},
+    types::{DbInstance, DbInstanceAutomatedBackup, Tag},
 };
 use jiff::Timestamp;
 
@@ -72,13 +72,20 @@ pub enum Origin<'a> {
         /// The instant, inside of [`Instances::restorable`].
         at: Timestamp,
     },
+    /// What a deleted instance held at an instant, by the automated backups that RDS keeps of it.
+    Kept {
+        /// RDS's immutable id of that instance.
+        resource_id: &'a str,
+        /// The instant, inside of the window of [`Instances::automated_backups`].
+        at: Timestamp,
+    },
 }
 
 impl std::fmt::Display for Origin<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Snapshot(name) => f.write_str(name),
-            Self::Instant { instance, at } => write!(f, "{instance} at {at}"),
+            Self::Instant { instance: source, at } | Self::Kept { resource_id: source, at } => write!(f, "{source} at {at}"),
         }
     }
 }
@@ -105,6 +112,19 @@ pub struct RestoreWindow {
     pub earliest: Timestamp,
     /// The last for now; some minutes ago, as long as the instance runs.
     pub latest: Timestamp,
+}
+
+/// The automated backups of one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AutomatedBackup {
+    /// The instance's identifier: also of one that is gone, whose name another may have taken since.
+    pub instance: String,
+    /// RDS's immutable id of it.
+    pub resource_id: String,
+    /// Whether the instance is gone: RDS keeps these for as many days as were asked for, and its log grows no more.
+    pub is_kept: bool,
+    /// The instants that it can be restored to.
+    pub window: RestoreWindow,
 }
 
 /// RDS's instances.
@@ -178,7 +198,7 @@ impl Instances {
     pub async fn restore(&self, wanted: &Restoration<'_>) -> Result<Started, AwsError> {
         match wanted.from {
             Origin::Snapshot(snapshot) => self.restore_snapshot(wanted, snapshot).await,
-            Origin::Instant { instance, at } => self.restore_to_point_in_time(wanted, instance, at).await,
+            Origin::Instant { at, .. } | Origin::Kept { at, .. } => self.restore_to_point_in_time(wanted, at).await,
         }
     }
 
@@ -197,13 +217,13 @@ impl Instances {
         }
     }
 
-    async fn restore_to_point_in_time(
-        &self,
-        wanted: &Restoration<'_>,
-        instance: &str,
-        at: Timestamp,
-    ) -> Result<Started, AwsError> {
-        let call = self.client.restore_db_instance_to_point_in_time().source_db_instance_identifier(instance);
+    async fn restore_to_point_in_time(&self, wanted: &Restoration<'_>, at: Timestamp) -> Result<Started, AwsError> {
+        let call = self.client.restore_db_instance_to_point_in_time();
+        let call = match wanted.from {
+            // A deleted instance has no name any more.
+            Origin::Kept { resource_id, .. } => call.source_dbi_resource_id(resource_id),
+            Origin::Instant { instance: name, .. } | Origin::Snapshot(name) => call.source_db_instance_identifier(name),
+        };
         let call = wanted.settings.name_in_restore_to_time(wanted.purpose, call.restore_time(date_time(at)));
         match call.target_db_instance_identifier(wanted.name).set_tags(Some(to_tags(wanted.tags))).send().await {
             Ok(_) => Ok(Started::Now),
@@ -229,13 +249,31 @@ impl Instances {
         while let Some(backup) = backups.next().await {
             let backup = backup.map_err(|error| call().failed(error))?;
             // Those of an instance that had the same name are kept too, and its history is another.
-            let Some(window) = backup.restore_window().filter(|_| backup.status() == Some("active")) else { continue };
-            let (earliest, latest) = (window.earliest_time().and_then(timestamp), window.latest_time().and_then(timestamp));
-            if let (Some(earliest), Some(latest)) = (earliest, latest) {
-                return Ok(Some(RestoreWindow { earliest, latest }));
+            if let Some(backup) = read_backup(&backup, self.region()).filter(|backup| !backup.is_kept) {
+                return Ok(Some(backup.window));
             }
         }
         Ok(None)
+    }
+
+    /// The automated backups of every instance, also of those that are gone, as far as any can be restored from. Needs
+    /// `rds:DescribeDBInstanceAutomatedBackups`.
+    ///
+    /// # Errors
+    /// If the call fails.
+    pub async fn automated_backups(&self) -> Result<Vec<AutomatedBackup>, AwsError> {
+        let call = || Call::new("rds:DescribeDBInstanceAutomatedBackups", "*");
+        // Asked by its name, RDS does not know an instance that is gone.
+        let mut backups = self.client.describe_db_instance_automated_backups().into_paginator().items().send();
+        let mut found = Vec::new();
+        while let Some(backup) = backups.next().await {
+            found.extend(read_backup(&backup.map_err(|error| call().failed(error))?, self.region()));
+        }
+        Ok(found)
+    }
+
+    fn region(&self) -> Option<&str> {
+        self.client.config().region().map(AsRef::as_ref)
     }
 
     /// All settings of an instance, with what its own parameter groups set. Needs `rds:DescribeDBInstances` and
@@ -326,6 +364,29 @@ pub(crate) fn read_tags(tags: &[Tag]) -> Tags {
     tags.iter().filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned()))).collect()
 }
 
+/// Those that are being made cannot be restored from yet. Those that are replicated here are of another region's instance, which may have
+/// the name of one of ours.
+fn read_backup(found: &DbInstanceAutomatedBackup, region: Option<&str>) -> Option<AutomatedBackup> {
+    if region.is_some() && found.db_instance_arn().and_then(|arn| arn.split(':').nth(3)) != region {
+        return None;
+    }
+    let is_kept = match found.status()? {
+        "active" => false,
+        "retained" => true,
+        _ => return None,
+    };
+    let window = found.restore_window()?;
+    Some(AutomatedBackup {
+        instance: found.db_instance_identifier()?.to_owned(),
+        resource_id: found.dbi_resource_id()?.to_owned(),
+        is_kept,
+        window: RestoreWindow {
+            earliest: window.earliest_time().and_then(timestamp)?,
+            latest: window.latest_time().and_then(timestamp)?,
+        },
+    })
+}
+
 fn read_instance(found: &DbInstance, call: Call) -> Result<Instance, AwsError> {
     let (Some(name), Some(arn), Some(resource_id)) =
         (found.db_instance_identifier(), found.db_instance_arn(), found.dbi_resource_id())
@@ -346,4 +407,31 @@ fn read_instance(found: &DbInstance, call: Call) -> Result<Instance, AwsError> {
         settings: InstanceSettings::read(found, read_tags(found.tag_list())),
         tags: read_tags(found.tag_list()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_rds::{primitives::DateTime, types::RestoreWindow as Window};
+
+    use super::*;
+
+    #[test]
+    fn only_automated_backups_of_this_regions_instances_that_can_be_restored_from_count() {
+        let window = Window::builder().earliest_time(DateTime::from_secs(1)).latest_time(DateTime::from_secs(2)).build();
+        let found = |status: &str, region: &str, window: Option<&Window>| {
+            let backup = DbInstanceAutomatedBackup::builder()
+                .db_instance_arn(format!("arn:aws:rds:{region}:1:db:pool"))
+                .db_instance_identifier("pool")
+                .dbi_resource_id("db-1")
+                .status(status)
+                .set_restore_window(window.cloned())
+                .build();
+            read_backup(&backup, Some("eu-central-1")).map(|backup| backup.is_kept)
+        };
+        assert_eq!(found("active", "eu-central-1", Some(&window)), Some(false));
+        assert_eq!(found("retained", "eu-central-1", Some(&window)), Some(true));
+        assert_eq!(found("creating", "eu-central-1", Some(&window)), None);
+        assert_eq!(found("active", "eu-central-1", None), None, "its first backup is not made yet");
+        assert_eq!(found("active", "eu-west-1", Some(&window)), None, "replicated from an instance that has the same name there");
+    }
 }

@@ -1,4 +1,4 @@
-//! The recovery of a whole environment: new instances from snapshots, then every tenant from its newest recovery point.
+//! The recovery of a whole environment: new instances from snapshots or of an instant, then every tenant from its newest recovery point.
 //!
 //! It is planned and shown like a restore, waits for other people like one, and is carried out under their agreement alone: whatever
 //! was not in the plan that they saw is not restored.
@@ -14,8 +14,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    choice::{Chosen, Known, Taken, World, choose, class_rank, ranges},
-    plan::{FromSnapshot, PlannedInstance, RecoveryPlan},
+    choice::{Chosen, Known, Restorable, Taken, World, choose, class_rank, ranges},
+    plan::{FromInstant, FromSnapshot, MadeFrom, PlannedInstance, RecoveryPlan},
     report::{Outcome, Report, Tally},
     tenant::{PlannedTenant, Progress, RecoveredTenant, Source},
 };
@@ -250,6 +250,9 @@ pub struct Recovery {
     /// The instant that nothing may be newer than; the newest of everything if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
+    /// Whether instances are made of that very instant, wherever RDS can, and not of the newest snapshot before it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub native: bool,
     /// Why, in the requester's words.
     pub reason: String,
     /// Who asked.
@@ -337,7 +340,13 @@ impl Recovery {
     /// A recovery that somebody asks for.
     #[must_use]
     pub fn new(id: RecoveryId, to: Option<Timestamp>, reason: String, requested_by: Identity, requested_at: Timestamp) -> Self {
-        Self { id, to, reason, requested_by, requested_at, state: RecoveryState::Requested }
+        Self { id, to, native: false, reason, requested_by, requested_at, state: RecoveryState::Requested }
+    }
+
+    /// The same, with instances of the very instant wherever RDS can make them.
+    #[must_use]
+    pub fn natively(self, native: bool) -> Self {
+        Self { native, ..self }
     }
 
     /// What is lost of something that was saved at `as_of`, in milliseconds: until the instant that was asked for, or the request, which
@@ -411,7 +420,7 @@ impl Recovery {
                     name: planned.name.clone(),
                     stage: match &planned.from {
                         Some(_) => Stage::Due,
-                        None => Stage::Failed { at: now, message: "there is no snapshot to make it from".to_owned() },
+                        None => Stage::Failed { at: now, message: "there is nothing to make it from".to_owned() },
                     },
                 };
                 let instances = plan.instances.iter().map(due).collect();
@@ -469,12 +478,12 @@ impl Recovery {
     /// The recovery points that its plan and these tenants of it name: none of them may go while it is under way.
     pub fn points<'a>(&'a self, tenants: impl IntoIterator<Item = &'a RecoveredTenant>) -> BTreeSet<RecoveryPointId> {
         let instances = self.state.plan().map_or(&[][..], |plan| &plan.instances);
-        let snapshots = instances.iter().filter_map(|planned| planned.from.as_ref());
+        let made_from = instances.iter().filter_map(|planned| planned.from.as_ref());
         let exports = tenants.into_iter().filter_map(|tenant| match &tenant.plan.from {
             Source::Export { point, .. } => Some(*point),
-            Source::Snapshot { .. } | Source::Nowhere => None,
+            Source::Snapshot { .. } | Source::Instant { .. } | Source::Nowhere => None,
         });
-        snapshots.flat_map(|from| [Some(from.point), from.settings_of]).flatten().chain(exports).collect()
+        made_from.flat_map(|from| [from.point(), from.settings_of()]).flatten().chain(exports).collect()
     }
 
     /// Records what became of the new instances. Once every one is settled, tenants can be restored.

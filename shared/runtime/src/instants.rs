@@ -1,6 +1,6 @@
-//! Which instants a tenant's database can be restored to by RDS itself.
+//! Which instants a database can be restored to by RDS itself.
 
-use aws::RestoreWindow;
+use aws::{AutomatedBackup, RestoreWindow};
 use domain::{ErrorCode, ErrorReport, caps, plan::Database};
 use jiff::{SignedDuration, Timestamp};
 
@@ -26,14 +26,64 @@ impl Services {
     }
 }
 
+/// RDS knows nothing finer than a second.
+///
+/// # Errors
+/// If an instant has a fraction.
+pub fn check_whole_second(at: Timestamp) -> Result<(), ErrorReport> {
+    if at.subsec_nanosecond() == 0 {
+        return Ok(());
+    }
+    let message = format!("{at} is not a whole second, and RDS restores to whole seconds only: leave the fraction out");
+    Err(ErrorReport::new(ErrorCode::MalformedEvent, message))
+}
+
+/// The automated backups from which an instance can be made as it was at an instant, and whether it can be by now.
+///
+/// They are those of whatever had this name then: it may be gone, and another may have taken its name.
+///
+/// # Errors
+/// Why it cannot, for people.
+pub fn source_of<'a>(
+    backups: &'a [AutomatedBackup],
+    instance: &str,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<(&'a AutomatedBackup, Reach), String> {
+    // RDS's names have no case.
+    let mut named = backups.iter().filter(|backup| backup.instance.eq_ignore_ascii_case(instance));
+    let holds = |backup: &&AutomatedBackup| (backup.window.earliest..=backup.window.latest).contains(&at);
+    if let Some(backup) = named.clone().find(holds) {
+        return Ok((backup, Reach::Now));
+    }
+    let Some(running) = named.clone().find(|backup| !backup.is_kept) else {
+        return Err(match named.next() {
+            None => format!("RDS keeps no automated backups of {instance}"),
+            Some(AutomatedBackup { window, .. }) => {
+                format!(
+                    "{instance} is gone, and RDS has kept what it takes for instants from {} to {}",
+                    window.earliest, window.latest
+                )
+            }
+        });
+    };
+    let RestoreWindow { earliest, latest } = running.window;
+    if at < earliest {
+        return Err(format!("RDS can restore {instance} to instants from {earliest} to {latest}, and {at} is before"));
+    }
+    if now.duration_since(at) > SignedDuration::from_secs(caps::LOG_BEHIND_AT_MOST_S) {
+        return Err(format!(
+            "RDS can restore {instance} to instants from {earliest} to {latest}, and has stopped to keep its log long before {at}"
+        ));
+    }
+    Ok((running, Reach::Soon))
+}
+
 /// Whether an instance with these automated backups can be restored to an instant.
 fn reach(instance: &str, window: Option<RestoreWindow>, at: Timestamp, now: Timestamp) -> Result<Reach, ErrorReport> {
     let otherwise = "or restore from a recovery point, without --native";
     let refused = |why: String| Err(ErrorReport::new(ErrorCode::UnknownRecoveryPoint, why));
-    if at.subsec_nanosecond() != 0 {
-        let message = format!("{at} is not a whole second, and RDS restores to whole seconds only: leave the fraction out");
-        return Err(ErrorReport::new(ErrorCode::MalformedEvent, message));
-    }
+    check_whole_second(at)?;
     if at > now {
         return refused(format!("{at} lies in the future: it is {now:.0} now; name an instant that has passed"));
     }
@@ -61,6 +111,8 @@ fn reach(instance: &str, window: Option<RestoreWindow>, at: Timestamp, now: Time
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
 
     fn at(text: &str) -> Timestamp {
@@ -95,5 +147,40 @@ mod tests {
         let stalled = RestoreWindow { earliest: at("02:00:00"), latest: at("03:00:00") };
         let refused = reach("pool", Some(stalled), at("04:00:00"), at("10:04:00")).unwrap_err();
         assert!(refused.message.contains("has stopped to keep its log"), "{refused}");
+    }
+
+    fn backup(resource_id: &str, is_kept: bool, from: &str, to: &str) -> AutomatedBackup {
+        let window = RestoreWindow { earliest: at(from), latest: at(to) };
+        AutomatedBackup { instance: "Pool".into(), resource_id: resource_id.into(), is_kept, window }
+    }
+
+    #[test]
+    fn an_instance_is_made_of_what_had_its_name_at_the_instant() {
+        let backups = [backup("db-now", false, "06:00:00", "10:00:00"), backup("db-then", true, "02:00:00", "05:00:00")];
+        let found = |instant: &str| {
+            let (backup, reach) = source_of(&backups, "pool", at(instant), at("10:04:00")).unwrap();
+            (backup.resource_id.as_str(), reach)
+        };
+        assert_eq!(found("04:00:00"), ("db-then", Reach::Now), "the one that was deleted");
+        assert_eq!(found("06:00:00"), ("db-now", Reach::Now));
+        assert_eq!(found("10:03:00"), ("db-now", Reach::Soon), "it runs, so its log goes on");
+    }
+
+    #[test]
+    fn an_instance_that_was_not_there_or_has_no_log_of_then_is_made_of_no_instant() {
+        let refused =
+            |backups: &[AutomatedBackup], instant: &str| source_of(backups, "pool", at(instant), at("10:04:00")).unwrap_err();
+        let (running, kept) = (backup("a", false, "06:00:00", "07:00:00"), backup("b", true, "02:00:00", "09:59:00"));
+        for (backups, instant, expected) in [
+            (&[][..], "04:00:00", "RDS keeps no automated backups of pool"),
+            (from_ref(&running), "05:59:59", "and 2026-11-23T05:59:59Z is before"),
+            (from_ref(&running), "08:00:00", "has stopped to keep its log"),
+            (from_ref(&kept), "10:00:00", "pool is gone, and RDS has kept what it takes for instants from"),
+        ] {
+            let why = refused(backups, instant);
+            assert!(why.contains(expected), "{instant}: {why}");
+        }
+        let other = AutomatedBackup { instance: "silo".into(), ..backup("c", false, "02:00:00", "10:00:00") };
+        assert_eq!(refused(&[other], "04:00:00"), "RDS keeps no automated backups of pool");
     }
 }

@@ -3,7 +3,7 @@
 use domain::{
     ErrorReport, RecoveryId,
     alert::AlertClass,
-    recovery::{Recovery, RecoveryPlan, RecoveryState},
+    recovery::{MadeFrom, Recovery, RecoveryPlan, RecoveryState},
 };
 use runtime::services::{Said, Services};
 
@@ -20,14 +20,16 @@ pub(super) async fn await_approval(services: &Services, id: RecoveryId, token: S
 }
 
 fn said(recovery: &Recovery, plan: &RecoveryPlan, needed: u8) -> Said {
-    let Recovery { id, to, reason, requested_by, .. } = recovery;
+    let Recovery { id, to, native, reason, requested_by, .. } = recovery;
     let to = to.map_or_else(|| "the newest there is".to_owned(), |to| format!("{to}"));
     let others = if needed == 1 { "another person agrees".to_owned() } else { format!("{needed} other people agree") };
     let made = plan.instances.iter().filter(|instance| instance.from.is_some()).count();
+    let of_instant = plan.instances.iter().filter(|instance| matches!(instance.from, Some(MadeFrom::Instant(_)))).count();
+    let of_instant = if *native { format!(", {of_instant} of them of that very instant") } else { String::new() };
     Said {
         summary: format!("{} asks to recover the whole environment to {to}: {reason}", requested_by.arn),
         meaning: format!(
-            "{made} of {} instances would be made anew beside what is there, and {} tenants be restored on them, {} from exports; nothing \
+            "{made} of {} instances would be made anew beside what is there{of_instant}, and {} tenants be restored on them, {} from exports; nothing \
              happens until {others}",
             plan.instances.len(),
             plan.tenants,

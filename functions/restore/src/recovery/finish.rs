@@ -4,7 +4,7 @@ use catalog::audit::Phase;
 use domain::{
     ErrorCode, ErrorReport, RecoveryId,
     alert::AlertClass,
-    recovery::{Outcome, Progress, RecoveredTenant, Recovery, RecoveryState, Report, Stage, Work},
+    recovery::{Outcome, Progress, RecoveredTenant, Recovery, RecoveryState, Report, Stage, Tally, Work},
 };
 use runtime::services::{Said, Services, first_few};
 
@@ -43,13 +43,23 @@ fn times(report: &Report) -> String {
     format!("it took {} ({} with people's time); {rpo}", seconds(report.rto_ms), seconds(report.since_request_ms))
 }
 
+fn stand(tally: &Tally) -> String {
+    let Tally { as_of_snapshot, as_of_instant, .. } = tally;
+    match as_of_instant {
+        0 => format!("{as_of_snapshot} stand as of their instance's snapshot"),
+        _ => format!("{as_of_instant} stand as of the instant, {as_of_snapshot} as of their instance's snapshot"),
+    }
+}
+
 fn proven(recovery: &Recovery, report: &Report) -> Said {
     let (id, tally) = (recovery.id, &report.tally);
     Said {
         summary: format!("the environment is recovered: {} rows of {} tenants; {}", tally.rows, tally.tenants, times(report)),
         meaning: format!(
-            "{} tenants equal their recovery points, {} stand as of their instance's snapshot, {} are no customers any more",
-            tally.proven, tally.as_of_snapshot, tally.left_out
+            "{} tenants equal their recovery points, {}, {} are no customers any more",
+            tally.proven,
+            stand(tally),
+            tally.left_out
         ),
         remedy: format!(
             "read `holdfast recover watch {id}`, point the application at the new instances, and put their identifiers into the backup plan"
@@ -78,8 +88,9 @@ fn in_part(recovery: &Recovery, work: &Work, tenants: &[RecoveredTenant], report
             first_few(&all)
         ),
         meaning: format!(
-            "{} tenants equal their recovery points, {} stand as of their instance's snapshot; the others are lost until somebody restores them",
-            tally.proven, tally.as_of_snapshot
+            "{} tenants equal their recovery points, {}; the others are lost until somebody restores them",
+            tally.proven,
+            stand(tally)
         ),
         remedy: format!(
             "read `holdfast recover watch {id}`; for each that is missing mend the cause, then \

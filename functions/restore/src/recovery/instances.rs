@@ -1,17 +1,22 @@
-//! New instances from snapshots: asked for, followed to available, given their settings back.
+//! New instances from snapshots or of an instant: asked for, followed to available, given their settings back.
 
-use aws::{InstanceSettings, Started};
+use aws::{AutomatedBackup, InstanceSettings, Origin, Started};
 use catalog::audit::Phase;
 use domain::{
     Class, ErrorCode, ErrorReport, RecoveryId,
     alert::AlertClass,
     caps,
     point::{Content, Kind},
-    recovery::{FromSnapshot, MadeInstance, PlannedInstance, RecoveryState, Stage},
+    recovery::{FromInstant, MadeFrom, MadeInstance, PlannedInstance, RecoveryState, Stage},
     slot::Subject,
 };
 use jiff::Timestamp;
-use runtime::{recovered, services::Services, trouble::Trouble};
+use runtime::{
+    instants::{Reach, source_of},
+    recovered,
+    services::Services,
+    trouble::Trouble,
+};
 
 use super::{opened::Opened, reapply};
 
@@ -63,7 +68,15 @@ struct Maker<'a> {
     services: &'a Services,
     recovery: RecoveryId,
     wanted: &'a PlannedInstance,
-    from: &'a FromSnapshot,
+    from: &'a MadeFrom,
+}
+
+/// Whether RDS was asked.
+#[derive(Debug, PartialEq)]
+enum Asked {
+    Yes,
+    /// Not yet: it will have the log of the instant in some minutes.
+    NotYet,
 }
 
 impl Maker<'_> {
@@ -71,8 +84,10 @@ impl Maker<'_> {
         let now = self.services.clock.now();
         let asked_at = match stage {
             Stage::Due => {
-                self.ask().await?;
-                return Ok(Stage::Asked { at: now });
+                return Ok(match self.ask().await? {
+                    Asked::Yes => Stage::Asked { at: now },
+                    Asked::NotYet => Stage::Due,
+                });
             }
             Stage::Asked { at } | Stage::GivenBack { asked_at: at, .. } => at,
             Stage::Ready { .. } | Stage::Failed { .. } => return Ok(stage),
@@ -112,19 +127,33 @@ impl Maker<'_> {
     }
 
     /// Asks RDS for it, with the settings of the instance that it replaces. Two deliveries ask for one.
-    async fn ask(&self) -> Result<(), ErrorReport> {
+    async fn ask(&self) -> Result<Asked, ErrorReport> {
+        let backups;
+        let from = match self.from {
+            MadeFrom::Snapshot(from) => Origin::Snapshot(&from.identifier),
+            MadeFrom::Instant(from) => {
+                backups = self.services.clients.instances().automated_backups().await?;
+                match source(&backups, self.wanted, from, self.services.clock.now())? {
+                    Some(origin) => origin,
+                    None => {
+                        tracing::info!(instance = self.wanted.name, "RDS does not have the log of {} yet", from.as_of);
+                        return Ok(Asked::NotYet);
+                    }
+                }
+            }
+        };
         let settings = self.settings().await?;
         let mut tags = settings.tags.clone();
         tags.extend(recovered::tags(&self.services.config.vault_id.to_string(), self.recovery));
         let restoration = aws::Restoration {
             purpose: aws::Purpose::Replacement,
             name: &self.wanted.name,
-            from: aws::Origin::Snapshot(&self.from.identifier),
+            from,
             settings: &settings,
             tags: &tags,
         };
         let (services, subject) = (self.services, self.wanted.database.as_str());
-        let what = format!("{}: {} from {}", self.recovery, self.wanted.name, self.from.identifier);
+        let what = format!("{}: {} from {from}", self.recovery, self.wanted.name);
         services.audit(Phase::Intent, "restore", "recover.instance", subject, &what).await?;
         let asked = services.clients.instances().restore(&restoration).await;
         let outcome = asked.as_ref().map_or_else(ToString::to_string, |_| "accepted".to_owned());
@@ -132,12 +161,12 @@ impl Maker<'_> {
         if asked? == Started::Before {
             recovered::check_ours(services, self.recovery, &services.clients.instances().describe(&self.wanted.name).await?)?;
         }
-        Ok(())
+        Ok(Asked::Yes)
     }
 
     /// The recorded settings, less what no call of ours can give: tags of AWS's own.
     async fn settings(&self) -> Result<InstanceSettings, ErrorReport> {
-        let Some(of) = self.from.settings_of else { return Ok(InstanceSettings::default()) };
+        let Some(of) = self.from.settings_of() else { return Ok(InstanceSettings::default()) };
         let subject = Subject::Instance(self.wanted.database.clone());
         let points = self.services.catalog.points(&subject, Some(Kind::Snapshot), caps::LISTED_POINTS_MAX).await?;
         let recorded = points.iter().find(|point| point.value.id == of).and_then(|point| match point.value.content() {
@@ -153,6 +182,84 @@ impl Maker<'_> {
     }
 }
 
+/// What RDS restores an instance to its instant from, if it can by now. It must be the instance that was agreed to: RDS may have let its
+/// backups go since, and another may have taken its name.
+fn source<'a>(
+    backups: &'a [AutomatedBackup],
+    wanted: &'a PlannedInstance,
+    from: &FromInstant,
+    now: Timestamp,
+) -> Result<Option<Origin<'a>>, ErrorReport> {
+    let (instance, at) = (wanted.replaces.as_str(), from.as_of);
+    let gone = |why: &str| {
+        let message = format!(
+            "instance {instance} cannot be made as of {at} any more, as was agreed to: {why}; ask for another recovery, whose plan says what \
+             it can be made from now"
+        );
+        ErrorReport::new(ErrorCode::RestoreRefused, message)
+    };
+    match source_of(backups, instance, at, now) {
+        Err(why) => Err(gone(&why)),
+        Ok((backup, _)) if backup.resource_id != from.resource_id => {
+            Err(gone(&format!("its backups are of {} by now, and not of {}", backup.resource_id, from.resource_id)))
+        }
+        Ok((_, Reach::Soon)) => Ok(None),
+        Ok((backup, Reach::Now)) if backup.is_kept => Ok(Some(Origin::Kept { resource_id: &backup.resource_id, at })),
+        Ok((_, Reach::Now)) => Ok(Some(Origin::Instant { instance, at })),
+    }
+}
+
 fn ms(from: Timestamp, to: Timestamp) -> i64 {
     i64::try_from(to.duration_since(from).as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws::RestoreWindow;
+
+    use super::*;
+
+    fn at(time: &str) -> Timestamp {
+        format!("2026-11-23T{time}:00Z").parse().unwrap()
+    }
+
+    fn backup(resource_id: &str, is_kept: bool, latest: &str) -> AutomatedBackup {
+        let window = RestoreWindow { earliest: at("02:00"), latest: at(latest) };
+        AutomatedBackup { instance: "pool".into(), resource_id: resource_id.into(), is_kept, window }
+    }
+
+    /// What becomes of an instance that was planned to be made of db-1 as it was at 09:00, at 09:10.
+    fn asked(backups: &[AutomatedBackup]) -> Result<Option<String>, String> {
+        let from = FromInstant { resource_id: "db-1".into(), as_of: at("09:00"), settings_of: None };
+        let made_from = Some(MadeFrom::Instant(from.clone()));
+        let wanted = PlannedInstance {
+            database: "d".into(),
+            replaces: "pool".into(),
+            name: "holdfast-recovery-1".into(),
+            from: made_from,
+        };
+        match source(backups, &wanted, &from, at("09:10")) {
+            Ok(origin) => Ok(origin.map(|origin| origin.to_string())),
+            Err(report) => Err(report.to_string()),
+        }
+    }
+
+    #[test]
+    fn an_instance_of_an_instant_is_asked_for_by_its_name_or_once_it_is_gone_by_its_id() {
+        let made = |of: &str| Ok(Some(format!("{of} at 2026-11-23T09:00:00Z")));
+        assert_eq!(asked(&[backup("db-1", false, "09:05")]), made("pool"));
+        assert_eq!(asked(&[backup("db-1", true, "09:05")]), made("db-1"));
+        assert_eq!(asked(&[backup("db-1", false, "08:55")]), Ok(None), "its log of then is on its way");
+    }
+
+    #[test]
+    fn an_instant_that_cannot_be_had_any_more_fails_by_name_and_no_other_instance_is_taken_for_it() {
+        let refused = |backups: &[AutomatedBackup]| asked(backups).unwrap_err();
+        assert!(refused(&[]).contains("instance pool cannot be made as of 2026-11-23T09:00:00Z any more"));
+        assert!(refused(&[]).contains("RDS keeps no automated backups of pool"));
+        assert!(refused(&[backup("db-1", true, "08:55")]).contains("pool is gone"));
+        for other in [backup("db-2", false, "09:05"), backup("db-2", false, "08:55"), backup("db-2", true, "09:05")] {
+            assert!(refused(&[other]).contains("its backups are of db-2 by now, and not of db-1"));
+        }
+    }
 }

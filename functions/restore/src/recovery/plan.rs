@@ -8,14 +8,17 @@ use domain::{
     plan::Plan,
     point::{Content, Kind, RecoveryPoint},
     recovery::{
-        Chosen, Known, PlannedTenant, Progress, RecoveredTenant, Recovery, RecoveryPlan, RecoveryState, Source, Taken, World,
-        choose,
+        Chosen, Known, PlannedTenant, Progress, RecoveredTenant, Recovery, RecoveryPlan, RecoveryState, Restorable, Source,
+        Taken, World, choose,
     },
     register::{Register, Tenant},
     slot::Subject,
 };
 use jiff::Timestamp;
-use runtime::services::Services;
+use runtime::{
+    instants::{Reach, source_of},
+    services::Services,
+};
 
 use super::forecast::forecast;
 
@@ -36,6 +39,7 @@ pub(super) async fn plan(services: &Services, id: RecoveryId) -> Result<&'static
         settings.extend(newest_settings(&points).map(|point| (subject.to_owned(), point)));
         snapshots.insert(subject.to_owned(), taken(services, points, recovery.to, &mut missing).await?);
     }
+    let restorable = restorable(services, &plan, &recovery).await?;
     let mut tenants = Vec::new();
     for tenant in known_tenants(services, &plan).await? {
         let subject = Subject::Tenant(tenant.id.clone());
@@ -44,7 +48,7 @@ pub(super) async fn plan(services: &Services, id: RecoveryId) -> Result<&'static
     }
     let forecast = forecast(&tenants);
     let Chosen { instances, tenants, mut notes } =
-        choose(World { plan: &plan, recovery: id, to: recovery.to, snapshots, settings, tenants });
+        choose(World { plan: &plan, recovery: id, to: recovery.to, snapshots, settings, restorable, tenants });
     refuse_hopeless(
         &plan,
         &recovery,
@@ -73,6 +77,24 @@ pub(super) async fn plan(services: &Services, id: RecoveryId) -> Result<&'static
     Ok(recovery.state.name())
 }
 
+/// Of each instance, whether RDS can restore it to the instant, if that was asked for.
+async fn restorable(services: &Services, plan: &Plan, recovery: &Recovery) -> Result<BTreeMap<String, Restorable>, ErrorReport> {
+    let Some(to) = recovery.to.filter(|_| recovery.native) else { return Ok(BTreeMap::new()) };
+    let backups = services.clients.instances().automated_backups().await?;
+    let now = services.clock.now();
+    let judged = |instance: &str| match source_of(&backups, instance, to, now) {
+        Ok((backup, reach)) => {
+            let waits_for = (reach == Reach::Soon).then(|| {
+                format!("RDS has its log of then, which takes it some minutes; it has it up to {}", backup.window.latest)
+            });
+            Restorable::Yes { resource_id: backup.resource_id.clone(), waits_for }
+        }
+        Err(why) => Restorable::No { why },
+    };
+    let subjects = plan.snapshot_subjects().into_iter().filter_map(|subject| plan.database(subject));
+    Ok(subjects.map(|database| (database.id.clone(), judged(&database.instance))).collect())
+}
+
 /// Without the register nobody can say where a tenant lives.
 fn refuse_hopeless(plan: &Plan, recovery: &Recovery, instances: &[&str]) -> Result<(), ErrorReport> {
     let register = &plan.register.database;
@@ -82,7 +104,7 @@ fn refuse_hopeless(plan: &Plan, recovery: &Recovery, instances: &[&str]) -> Resu
     }
     let when = recovery.to.map_or_else(String::new, |to| format!(" at or before {to}"));
     let message = format!(
-        "the instance of the register's database {register} has no usable snapshot{when}, so nobody could say where the tenants live; \
+        "the instance of the register's database {register} has nothing to make it from{when}, so nobody could say where the tenants live; \
          choose another time, or restore that instance by hand and tenants by `holdfast restore request`"
     );
     Err(ErrorReport::new(ErrorCode::RestoreRefused, message))

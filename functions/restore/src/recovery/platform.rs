@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use domain::{
     ErrorReport, RecoveryId, TenantId,
-    recovery::{PlannedTenant, Progress, RecoveredTenant, RecoveryState, Source, Work, ranges},
+    recovery::{MadeFrom, PlannedTenant, Progress, RecoveredTenant, RecoveryState, Source, Work, ranges},
     register::Tenant,
     tenant::Layout,
 };
@@ -53,7 +53,7 @@ pub(super) async fn platform(
 }
 
 /// Tenants of the recovered register that nobody knew of when the plan was made. They have no export that anybody agreed to, so they are
-/// counted as the snapshot has them.
+/// counted as their instance has them.
 fn unplanned(opened: &Opened, work: &Work, listed: &[&Tenant]) -> Vec<RecoveredTenant> {
     let known: BTreeSet<&TenantId> = opened.tenants.iter().map(|item| &item.value.plan.tenant).collect();
     let next = opened.tenants.iter().map(|item| item.value.index + 1).max().unwrap_or(0);
@@ -62,7 +62,7 @@ fn unplanned(opened: &Opened, work: &Work, listed: &[&Tenant]) -> Vec<RecoveredT
         let subject = opened.plan.snapshot_subject_of(&tenant.database_id).unwrap_or_default();
         let made = work.instance(subject).and_then(|_| {
             let planned = opened.recovery.state.plan()?.instances.iter().find(|planned| planned.database == subject)?;
-            planned.from.as_ref().map(|from| Source::Snapshot { as_of: from.as_of })
+            planned.from.as_ref().map(MadeFrom::source)
         });
         let plan = PlannedTenant {
             tenant: tenant.id.clone(),

@@ -1,4 +1,4 @@
-//! Settings that a restore from a snapshot loses, given back as far as calls of this function can.
+//! Settings that a restore of an instance loses, given back as far as calls of this function can.
 
 use aws::{Instance, InstanceSettings, Remedy, settings_lost};
 use catalog::audit::Phase;

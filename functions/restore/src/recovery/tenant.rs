@@ -1,4 +1,4 @@
-//! One tenant of a recovery, brought to its recovery point on the new instance and proven, or counted as the snapshot has it.
+//! One tenant of a recovery, brought to its recovery point on the new instance and proven, or counted as its instance has it.
 
 use catalog::{Versioned, audit::Phase};
 use domain::{
@@ -9,12 +9,13 @@ use domain::{
     register::{Register, Tenant},
     request::Selection,
 };
+use jiff::Timestamp;
 use runtime::{
     recovered::Recovered,
     services::{Services, owner},
 };
 use sources::postgres::{
-    self,
+    self, Counted,
     restore::{self, Job, RestoreId},
 };
 
@@ -47,6 +48,7 @@ impl Place<'_> {
         let what = match &item.value.plan.from {
             Source::Export { point, .. } => format!("{id}: from {point}"),
             Source::Snapshot { as_of } => format!("{id}: as of the snapshot of {as_of}"),
+            Source::Instant { as_of } => format!("{id}: as of {as_of}"),
             Source::Nowhere => format!("{id}: from nothing"),
         };
         services.audit(Phase::Intent, "restore", "recover.tenant", &subject, &what).await?;
@@ -54,6 +56,7 @@ impl Place<'_> {
         let outcome = match &settled {
             Ok(Progress::Proven { rows, .. }) => format!("{id}: {rows} rows match"),
             Ok(Progress::AsOfSnapshot { rows, .. }) => format!("{id}: {rows} rows as of the snapshot"),
+            Ok(Progress::AsOfInstant { rows, .. }) => format!("{id}: {rows} rows as of the instant"),
             Ok(other) => format!("{id}: {}", other.name()),
             Err(report) => format!("{id}: {report}"),
         };
@@ -80,9 +83,16 @@ impl Place<'_> {
         }
         match &item.plan.from {
             Source::Export { point, content, .. } => self.restore(item, tenant, *point, content).await,
-            Source::Snapshot { .. } => self.count(tenant).await,
+            Source::Snapshot { .. } => {
+                let (at, Counted { tables, rows }) = self.count(tenant).await?;
+                Ok(Progress::AsOfSnapshot { at, rto_ms: 0, tables, rows })
+            }
+            Source::Instant { .. } => {
+                let (at, Counted { tables, rows }) = self.count(tenant).await?;
+                Ok(Progress::AsOfInstant { at, rto_ms: 0, tables, rows })
+            }
             Source::Nowhere => {
-                let message = format!("there was no snapshot to make tenant {id}'s instance from");
+                let message = format!("there was nothing to make tenant {id}'s instance from");
                 Err(ErrorReport::new(ErrorCode::UnknownRecoveryPoint, message))
             }
         }
@@ -119,18 +129,17 @@ impl Place<'_> {
         Ok(Progress::Proven { at, rto_ms: 0, rows: proof.rows, undo_copy, notes })
     }
 
-    async fn count(&self, tenant: &Tenant) -> Result<Progress, ErrorReport> {
+    async fn count(&self, tenant: &Tenant) -> Result<(Timestamp, Counted), ErrorReport> {
         let (endpoint, scope) = self.services.live_in(self.plan, self.environment, tenant).await?;
         let Some(counted) = postgres::count(&endpoint, &scope).await? else {
             let message = format!(
                 "tenant {} is in the recovered register, but its place is not on the new instance, and it has no newer export; it is lost as \
-                 of that snapshot: look for an older one of a place where it lived before",
+                 of then: look for an older one of a place where it lived before",
                 tenant.id
             );
             return Err(ErrorReport::new(ErrorCode::ContentMismatch, message));
         };
-        let at = self.services.clock.now();
-        Ok(Progress::AsOfSnapshot { at, rto_ms: 0, tables: counted.tables, rows: counted.rows })
+        Ok((self.services.clock.now(), counted))
     }
 }
 
@@ -156,6 +165,7 @@ fn in_ms(progress: Progress, took: i64) -> Progress {
     match progress {
         Progress::Proven { at, rows, undo_copy, notes, .. } => Progress::Proven { at, rto_ms: took, rows, undo_copy, notes },
         Progress::AsOfSnapshot { at, tables, rows, .. } => Progress::AsOfSnapshot { at, rto_ms: took, tables, rows },
+        Progress::AsOfInstant { at, tables, rows, .. } => Progress::AsOfInstant { at, rto_ms: took, tables, rows },
         other => other,
     }
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{PlannedInstance, PlannedTenant, Source, plan::FromSnapshot};
+use super::{
+    PlannedInstance, PlannedTenant, Source,
+    plan::{FromInstant, FromSnapshot, MadeFrom},
+};
 use crate::{
     caps::{RECOVERY_POOLED_RANGE_MAX, RECOVERY_RANGES_MAX},
     id::{RecoveryId, RecoveryPointId},
@@ -22,6 +25,23 @@ pub struct Taken {
     pub point: RecoveryPoint,
     /// The instant whose data it holds.
     pub as_of: Timestamp,
+}
+
+/// Whether RDS can restore an instance to the instant that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Restorable {
+    /// It can, or will be able to once it has the log of then.
+    Yes {
+        /// RDS's immutable id of the instance whose backups these are.
+        resource_id: String,
+        /// What it waits for, if it cannot yet.
+        waits_for: Option<String>,
+    },
+    /// It cannot.
+    No {
+        /// Why.
+        why: String,
+    },
 }
 
 /// A tenant that the register listed when it was last read, with its exports.
@@ -45,6 +65,8 @@ pub struct World<'a> {
     pub snapshots: BTreeMap<String, Vec<Taken>>,
     /// By the same, the recovery point with its newest recorded settings.
     pub settings: BTreeMap<String, RecoveryPointId>,
+    /// By the same, whether RDS can restore it to that instant; empty if nobody asked for that.
+    pub restorable: BTreeMap<String, Restorable>,
     /// The protected tenants, the platform's own databases included.
     pub tenants: Vec<Known>,
 }
@@ -60,32 +82,47 @@ pub struct Chosen {
     pub notes: Vec<String>,
 }
 
-/// Chooses the newest of everything at or before the instant that was asked for.
+/// Chooses the newest of everything at or before the instant that was asked for: an instance of that very instant where RDS can make it,
+/// and was asked to, its newest snapshot otherwise; for each tenant an export, if there is one that is newer than its instance. Nothing that
+/// may come back is newer than an instance of the very instant, so its tenants stand as it has them.
 ///
 /// Older data is never preferred because it was proven: what is lost then is certain, and what proof guards against is not. What was never
 /// proven is noted, with the newest that was.
 #[must_use]
 pub fn choose(world: World<'_>) -> Chosen {
-    let World { plan, recovery, to, snapshots, settings, tenants } = world;
+    let World { plan, recovery, to, snapshots, settings, restorable, tenants } = world;
     let until = to.unwrap_or(Timestamp::MAX);
     let mut notes = Vec::new();
-    let mut as_of_instance = BTreeMap::new();
     let mut instances = Vec::new();
+    let mut made_from = BTreeMap::new();
     for subject in plan.snapshot_subjects() {
         let Some(database) = plan.database(subject) else { continue };
         let taken = snapshots.get(subject).map_or(&[][..], Vec::as_slice);
         let newest = taken.iter().filter(|taken| taken.point.is_usable() && taken.as_of <= until).max_by_key(|taken| taken.as_of);
-        let from = newest.and_then(|taken| from_snapshot(taken, settings.get(subject).copied()));
+        let settings_of = settings.get(subject).copied();
+        let snapshot = newest.and_then(|taken| from_snapshot(taken, settings_of)).map(MadeFrom::Snapshot);
+        let from = match (restorable.get(subject), to) {
+            (Some(Restorable::Yes { resource_id, waits_for }), Some(as_of)) => {
+                notes.extend(waits_for.iter().map(|what| format!("instance {subject}: it can be made only once {what}")));
+                Some(MadeFrom::Instant(FromInstant { resource_id: resource_id.clone(), as_of, settings_of }))
+            }
+            (Some(Restorable::No { why }), Some(_)) => {
+                let instead = snapshot.as_ref().map(|from| format!("; it is made from its snapshot of {} instead", from.as_of()));
+                notes.push(format!("instance {subject}: {why}{}", instead.unwrap_or_default()));
+                snapshot
+            }
+            _ => snapshot,
+        };
         match &from {
             Some(from) => {
-                as_of_instance.insert(subject.to_owned(), from.as_of);
-                match from.settings_of {
+                match from.settings_of() {
                     None => notes.push(format!("instance {subject}: nobody recorded its settings, so it gets RDS's defaults")),
-                    Some(point) if point != from.point => {
+                    Some(point) if from.point().is_some_and(|own| own != point) => {
                         notes.push(format!("instance {subject}: its snapshot has no settings; it gets those of {point}"));
                     }
                     Some(_) => {}
                 }
+                made_from.insert(subject.to_owned(), from.clone());
             }
             None => notes.push(format!("instance {subject}: no usable snapshot at or before that time; its tenants stay lost")),
         }
@@ -94,8 +131,8 @@ pub fn choose(world: World<'_>) -> Chosen {
     }
     let mut planned: Vec<PlannedTenant> = Vec::new();
     for Known { tenant, exports } in tenants {
-        let snapshot = plan.snapshot_subject_of(&tenant.database_id).and_then(|subject| as_of_instance.get(subject)).copied();
-        let from = source(snapshot, &exports, until);
+        let instance = plan.snapshot_subject_of(&tenant.database_id).and_then(|subject| made_from.get(subject));
+        let from = source(instance, &exports, until);
         notes.extend(doubt(&tenant, &from, &exports, until));
         planned.push(PlannedTenant {
             pooled: matches!(tenant.layout, Layout::Pool { .. }),
@@ -128,13 +165,13 @@ fn held(point: &RecoveryPoint) -> Option<(Timestamp, Timestamp)> {
     }
 }
 
-/// The newest export at or before `until` that is newer than the snapshot, or the snapshot.
-fn source(snapshot: Option<Timestamp>, exports: &[RecoveryPoint], until: Timestamp) -> Source {
-    let Some(snapshot) = snapshot else { return Source::Nowhere };
+/// The newest export at or before `until` that is newer than the instance, or what that has.
+fn source(instance: Option<&MadeFrom>, exports: &[RecoveryPoint], until: Timestamp) -> Source {
+    let Some(instance) = instance else { return Source::Nowhere };
     let newer = exports.iter().filter_map(|point| {
         let (youngest, oldest) = held(point)?;
         let Some(Content::Export { link_sha256, .. }) = point.content() else { return None };
-        (youngest <= until && oldest > snapshot).then_some((
+        (youngest <= until && oldest > instance.as_of()).then_some((
             oldest,
             matches!(point.proof, Proof::Proven { .. }),
             point.id,
@@ -143,7 +180,7 @@ fn source(snapshot: Option<Timestamp>, exports: &[RecoveryPoint], until: Timesta
     });
     match newer.max_by_key(|(oldest, proven, id, _)| (*oldest, *proven, *id)) {
         Some((as_of, _, point, content)) => Source::Export { point, content: content.clone(), as_of },
-        None => Source::Snapshot { as_of: snapshot },
+        None => instance.source(),
     }
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{PlannedTenant, Recovery};
+use super::{PlannedTenant, Recovery, Source};
 use crate::{
     forecast::Forecast,
     id::{RecoveryId, RecoveryPointId},
@@ -11,6 +11,66 @@ use crate::{
 
 /// How the name of every instance of a recovery begins; roles go by it.
 const INSTANCE_PREFIX: &str = "holdfast-recovery-";
+
+/// What an instance is made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum MadeFrom {
+    /// A snapshot.
+    Snapshot(FromSnapshot),
+    /// The log of the instance that it takes the place of.
+    Instant(FromInstant),
+}
+
+impl MadeFrom {
+    /// The instant whose data it will hold.
+    #[must_use]
+    pub fn as_of(&self) -> Timestamp {
+        match self {
+            Self::Snapshot(from) => from.as_of,
+            Self::Instant(from) => from.as_of,
+        }
+    }
+
+    /// The recovery point whose record has the settings to give back; none if nobody recorded any.
+    #[must_use]
+    pub fn settings_of(&self) -> Option<RecoveryPointId> {
+        match self {
+            Self::Snapshot(from) => from.settings_of,
+            Self::Instant(from) => from.settings_of,
+        }
+    }
+
+    /// The recovery point of its snapshot; an instant has none.
+    #[must_use]
+    pub fn point(&self) -> Option<RecoveryPointId> {
+        match self {
+            Self::Snapshot(from) => Some(from.point),
+            Self::Instant(_) => None,
+        }
+    }
+
+    /// Where a tenant's data comes from that stands as the instance has it.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        match self {
+            Self::Snapshot(from) => Source::Snapshot { as_of: from.as_of },
+            Self::Instant(from) => Source::Instant { as_of: from.as_of },
+        }
+    }
+}
+
+/// The instant that an instance is restored to by RDS, from its automated backups and its log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FromInstant {
+    /// RDS's immutable id of the instance whose backups these are: one that took its name since has another history.
+    pub resource_id: String,
+    /// The instant.
+    pub as_of: Timestamp,
+    /// The recovery point whose record has the settings to give back; none if nobody recorded any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings_of: Option<RecoveryPointId>,
+}
 
 /// The snapshot that an instance is made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +98,7 @@ pub struct PlannedInstance {
     /// Its identifier: derived, so that two deliveries ask for one instance.
     pub name: String,
     /// What it is made from; none if there is nothing.
-    pub from: Option<FromSnapshot>,
+    pub from: Option<MadeFrom>,
 }
 
 impl PlannedInstance {
@@ -80,7 +140,7 @@ pub struct RecoveryPlan {
     pub tenants: u32,
     /// How many of them are the platform's own databases, which come first.
     pub platform: u32,
-    /// How many come back from an export; the others stay as their instance's snapshot has them.
+    /// How many come back from an export; the others stay as their instance has them.
     pub from_exports: u32,
     /// What people should know: what has no snapshot, what was never proven.
     pub notes: Vec<String>,
@@ -100,7 +160,7 @@ impl RecoveryPlan {
     /// The digest that this plan must have, for this recovery of these tenants.
     pub(super) fn seal(&self, recovery: &Recovery, tenants: &[PlannedTenant]) -> String {
         let mut hasher = blake3::Hasher::new_derive_key("holdfast recovery plan v1");
-        let Recovery { id, to, reason, requested_by, requested_at, .. } = recovery;
+        let Recovery { id, to, native, reason, requested_by, requested_at, state: _ } = recovery;
         let Self { at, instances, tenants: count, platform, from_exports, notes, forecast, digest: _ } = self;
         let mut part = |json: Result<String, serde_json::Error>| {
             // Plain structs of text and numbers always have their JSON, and JSON keeps its parts apart.
@@ -109,6 +169,10 @@ impl RecoveryPlan {
             hasher.update(json.as_bytes());
         };
         part(serde_json::to_string(&(id, to, reason, requested_by, requested_at)));
+        // Recoveries of before there was a choice keep their digest.
+        if *native {
+            part(serde_json::to_string("native"));
+        }
         part(serde_json::to_string(&(at, instances, count, platform, from_exports, notes, forecast)));
         for tenant in tenants {
             part(serde_json::to_string(tenant));

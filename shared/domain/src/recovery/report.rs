@@ -9,7 +9,7 @@ use super::{Progress, RecoveredTenant, Recovery, Stage, Work, ms};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Every tenant is back: proven equal to its recovery point, or counted as of the snapshot.
+    /// Every tenant is back: proven equal to its recovery point, or counted as its instance has it.
     Proven,
     /// An instance or a tenant is not.
     FailedInPart,
@@ -35,6 +35,9 @@ pub struct Tally {
     pub proven: u32,
     /// As their instances' snapshots have them.
     pub as_of_snapshot: u32,
+    /// As their instances were at the instant that was asked for.
+    #[serde(default)]
+    pub as_of_instant: u32,
     /// No customers any more.
     pub left_out: u32,
     /// Not back.
@@ -76,12 +79,13 @@ impl Report {
             let (count, rows) = match &tenant.progress {
                 Progress::Proven { rows, .. } => (&mut tally.proven, *rows),
                 Progress::AsOfSnapshot { rows, .. } => (&mut tally.as_of_snapshot, *rows),
+                Progress::AsOfInstant { rows, .. } => (&mut tally.as_of_instant, *rows),
                 Progress::LeftOut { .. } => (&mut tally.left_out, 0),
                 Progress::Waiting | Progress::Restoring { .. } | Progress::Failed { .. } => (&mut tally.failed, 0),
             };
             *count += 1;
             tally.rows += rows;
-            if matches!(tenant.progress, Progress::Proven { .. } | Progress::AsOfSnapshot { .. }) {
+            if matches!(tenant.progress, Progress::Proven { .. } | Progress::AsOfSnapshot { .. } | Progress::AsOfInstant { .. }) {
                 rpo_ms = rpo_ms.max(tenant.plan.from.as_of().map(|as_of| recovery.rpo_ms(as_of)));
             }
         }

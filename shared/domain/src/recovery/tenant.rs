@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "source", rename_all = "snake_case")]
 pub enum Source {
-    /// An export that is newer than the instance's snapshot.
+    /// An export that is newer than what the instance is made from.
     Export {
         /// The recovery point.
         point: RecoveryPointId,
@@ -28,7 +28,12 @@ pub enum Source {
         /// The instant that it holds.
         as_of: Timestamp,
     },
-    /// Nothing: there is no snapshot to make its instance from.
+    /// The instance as it was at the instant that was asked for, by RDS's own log.
+    Instant {
+        /// The instant.
+        as_of: Timestamp,
+    },
+    /// Nothing: there is nothing to make its instance from.
     Nowhere,
 }
 
@@ -37,7 +42,7 @@ impl Source {
     #[must_use]
     pub fn as_of(&self) -> Option<Timestamp> {
         match self {
-            Self::Export { as_of, .. } | Self::Snapshot { as_of } => Some(*as_of),
+            Self::Export { as_of, .. } | Self::Snapshot { as_of } | Self::Instant { as_of } => Some(*as_of),
             Self::Nowhere => None,
         }
     }
@@ -97,6 +102,17 @@ pub enum Progress {
         /// Its rows.
         rows: u64,
     },
+    /// It stands as its instance was at the instant that was asked for, and was counted.
+    AsOfInstant {
+        /// When.
+        at: Timestamp,
+        /// From the beginning of the count to its end, in milliseconds.
+        rto_ms: i64,
+        /// Its tables.
+        tables: u64,
+        /// Its rows.
+        rows: u64,
+    },
     /// The recovered register says that it is no customer any more.
     LeftOut {
         /// When.
@@ -124,6 +140,7 @@ impl Progress {
             Self::Restoring { .. } => "restoring",
             Self::Proven { .. } => "proven",
             Self::AsOfSnapshot { .. } => "as_of_snapshot",
+            Self::AsOfInstant { .. } => "as_of_instant",
             Self::LeftOut { .. } => "left_out",
             Self::Failed { .. } => "failed",
         }

@@ -92,12 +92,30 @@ fn snapshot(database: &str, n: u128, taken: &str) -> Taken {
 }
 
 fn world(plan: &Plan, to: Option<&str>, tenants: Vec<Known>) -> Chosen {
+    native_world(plan, to, tenants, &[])
+}
+
+/// The same, where RDS can restore some instances to that instant, or says why it cannot.
+fn native_world(plan: &Plan, to: Option<&str>, tenants: Vec<Known>, restorable: &[(&str, Restorable)]) -> Chosen {
     let snapshots = [
         ("central".to_owned(), vec![snapshot("central", 1, "05:00"), snapshot("central", 2, "07:00")]),
         ("pool".to_owned(), vec![snapshot("pool", 3, "06:30")]),
     ];
     let settings = Default::default();
-    choose(World { plan, recovery: recovery_id(), to: to.map(at), snapshots: snapshots.into(), settings, tenants })
+    let restorable = restorable.iter().map(|(subject, judged)| ((*subject).to_owned(), judged.clone())).collect();
+    choose(World { plan, recovery: recovery_id(), to: to.map(at), snapshots: snapshots.into(), settings, restorable, tenants })
+}
+
+fn snapshot_of(planned: &PlannedInstance) -> &str {
+    match planned.from.as_ref().unwrap() {
+        MadeFrom::Snapshot(from) => &from.identifier,
+        MadeFrom::Instant(from) => panic!("made of an instant: {from:?}"),
+    }
+}
+
+/// What RDS can restore, now or once something has come.
+fn yes(waits_for: Option<&str>) -> Restorable {
+    Restorable::Yes { resource_id: "db-1".into(), waits_for: waits_for.map(str::to_owned) }
 }
 
 fn source_of(to: Option<&str>, exports: Vec<RecoveryPoint>) -> (Source, Vec<String>) {
@@ -141,8 +159,45 @@ fn nothing_is_newer_than_the_instant_that_was_asked_for() {
     assert!(notes.iter().any(|note| note.contains("instance pool: no usable snapshot")), "{notes:?}");
     let plan = plan();
     let chosen = world(&plan, Some("06:45"), vec![]);
-    assert_eq!(chosen.instances[0].from.as_ref().unwrap().identifier, "s-1", "the older of two snapshots");
-    assert_eq!(world(&plan, None, vec![]).instances[0].from.as_ref().unwrap().identifier, "s-2");
+    assert_eq!(snapshot_of(&chosen.instances[0]), "s-1", "the older of two snapshots");
+    assert_eq!(snapshot_of(&world(&plan, None, vec![]).instances[0]), "s-2");
+}
+
+#[test]
+fn an_instance_is_made_of_the_very_instant_where_rds_can_and_of_its_snapshot_where_not_and_both_are_said() {
+    let plan = plan();
+    let no = Restorable::No { why: "RDS keeps no automated backups of i-central".into() };
+    let chosen = native_world(&plan, Some("06:45"), vec![], &[("central", no.clone()), ("pool", yes(None))]);
+    assert_eq!(snapshot_of(&chosen.instances[0]), "s-1");
+    let instant = FromInstant { resource_id: "db-1".into(), as_of: at("06:45"), settings_of: None };
+    assert_eq!(chosen.instances[1].from, Some(MadeFrom::Instant(instant)));
+    let said = "instance central: RDS keeps no automated backups of i-central; it is made from its snapshot of 2026-11-23T05:00:00Z instead";
+    assert_eq!(chosen.notes[0], said);
+    assert_eq!(native_world(&plan, Some("06:45"), vec![], &[]), world(&plan, Some("06:45"), vec![]), "nobody asked for it");
+
+    let lost = native_world(&plan, Some("04:00"), vec![], &[("central", no), ("pool", yes(None))]);
+    assert_eq!(lost.instances[0].from, None);
+    assert!(lost.instances[1].from.is_some(), "which has no snapshot from before");
+    assert!(lost.notes[0].ends_with("of i-central"), "{:?}", lost.notes);
+    assert!(lost.notes[1].contains("instance central: no usable snapshot"), "{:?}", lost.notes);
+
+    let soon = native_world(&plan, Some("06:45"), vec![], &[("pool", yes(Some("RDS has the log")))]);
+    assert!(soon.notes.contains(&"instance pool: it can be made only once RDS has the log".to_owned()), "{:?}", soon.notes);
+}
+
+#[test]
+fn tenants_of_an_instance_of_the_very_instant_stand_as_it_has_them_for_every_export_is_older() {
+    let plan = plan();
+    let known = |database: &str| Known {
+        tenant: tenant("acme", "silver", database),
+        exports: vec![export(5, "06:40", true), export(6, "06:45", false), export(7, "06:50", false)],
+    };
+    let from = |restorable: Restorable| {
+        native_world(&plan, Some("06:45"), vec![known("pool")], &[("pool", restorable)]).tenants[0].from.clone()
+    };
+    assert_eq!(from(yes(None)), Source::Instant { as_of: at("06:45") });
+    let fallback = from(Restorable::No { why: "w".into() });
+    assert!(matches!(fallback, Source::Export { as_of, .. } if as_of == at("06:45")), "{fallback:?}");
 }
 
 #[test]
@@ -266,12 +321,19 @@ fn what_was_changed_after_the_approval_is_not_carried_out() {
         assert!(matches!(begin(approved.clone(), &tenants), Err(RecoveryError::OtherPlan { .. })));
         assert!(matches!(begun.check(&tenants, 1, at("08:03")), Err(RecoveryError::OtherPlan { .. })), "nor half-way");
     }
-    let changes: [fn(&mut Recovery); 4] = [
+    let changes: [fn(&mut Recovery); 6] = [
         |recovery| recovery.to = Some(at("03:00")),
+        |recovery| recovery.native = true,
+        |recovery| {
+            let RecoveryState::Approved { plan, .. } = &mut recovery.state else { unreachable!() };
+            let instant = FromInstant { resource_id: "db-1".into(), as_of: at("05:00"), settings_of: None };
+            plan.instances[0].from = Some(MadeFrom::Instant(instant));
+        },
         |recovery| recovery.reason = "another".into(),
         |recovery| {
             let RecoveryState::Approved { plan, .. } = &mut recovery.state else { unreachable!() };
-            plan.instances[0].from.as_mut().unwrap().identifier = "other".into();
+            let Some(MadeFrom::Snapshot(from)) = &mut plan.instances[0].from else { unreachable!() };
+            from.identifier = "other".into();
         },
         |recovery| {
             let RecoveryState::Approved { plan, .. } = &mut recovery.state else { unreachable!() };
@@ -382,6 +444,9 @@ fn the_report_measures_every_stage_and_calls_nothing_proven_that_is_not() {
         [whole.instances_ms, whole.platform_ms, whole.tenants_ms, whole.rto_ms, whole.since_request_ms].map(|ms| ms / 60_000);
     assert_eq!(minutes, [10, 2, 8, 20, 23]);
     assert_eq!(whole.rpo_ms, Some(80 * 60_000), "from 06:40 to the request at 08:00");
+    let counted = Progress::AsOfInstant { at: at("08:20"), rto_ms: 9, tables: 1, rows: 5 };
+    let counted = report(&[ended(proven()), ended(counted)]);
+    assert_eq!((counted.outcome, counted.tally.as_of_instant, counted.tally.rows), (Outcome::Proven, 1, 12));
     for bad in [Progress::Waiting, Progress::Failed { at: at("08:20"), code: "C".into(), message: "m".into() }] {
         let part = report(&[ended(proven()), ended(bad)]);
         assert_eq!((part.outcome, part.tally.failed), (Outcome::FailedInPart, 1));
@@ -408,6 +473,11 @@ fn the_persisted_names_are_promises() {
     let json = serde_json::to_value(&recovery).unwrap();
     insta::with_settings!({ sort_maps => true }, { insta::assert_json_snapshot!("recovery", json) });
     assert_eq!(serde_json::from_value::<Recovery>(json).unwrap(), recovery);
+    let point = RecoveryPointId::from_uuid(Uuid::from_u128(4));
+    let instant = MadeFrom::Instant(FromInstant { resource_id: "db-1".into(), as_of: at("06:45"), settings_of: Some(point) });
+    let json = serde_json::to_value(&instant).unwrap();
+    insta::with_settings!({ sort_maps => true }, { insta::assert_json_snapshot!("made_from_instant", json) });
+    assert_eq!(serde_json::from_value::<MadeFrom>(json).unwrap(), instant);
     let tenant = ended(Progress::Proven { at: at("08:20"), rto_ms: 9, rows: 7, undo_copy: Some("u".into()), notes: vec![] });
     let json = serde_json::to_value(&tenant).unwrap();
     insta::with_settings!({ sort_maps => true }, { insta::assert_json_snapshot!("recovered_tenant", json) });
