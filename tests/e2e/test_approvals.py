@@ -94,6 +94,22 @@ def test_an_approval_is_used_up_by_the_restore_it_allowed(backed_up, console, sa
         assert_audited(console, request, "restore.approve", "not done")
 
 
+def test_whoever_types_run_right_after_an_approval_hears_that_the_work_is_under_way(stack, backed_up, console, saved, may_lose):
+    tenant = backed_up.tenant(TENANT)
+    with may_lose(tenant):
+        lose_notes(backed_up, tenant)
+        request = console.request(tenant.id, "and at once again")
+        digest = console.preview(request)["digest"]
+        status, answer = call(stack, "restore-approve", {"request": request, "preview_digest": digest}, user(APPROVES))
+        assert status == 200, answer
+        # Nothing of the work is to be seen yet but that its runbook goes on.
+        status, answer = call(stack, "restore-run", {"request": request}, user(ASKS))
+        assert (status, answer.get("under_way")) == (200, True), answer
+        assert_audited(console, request, "restore.run", "goes on")
+        console.watch(request)
+        saved.assert_back(tenant)
+
+
 @pytest.mark.parametrize("alias", [
     session(ASKS), session(ASKS.upper()), session("anybody", "backup-operator"), user(f"operators/{ASKS}"), user(ASKS),
 ], ids=["their session", "their session in capitals", "a role that names nobody", "their name on another path", "themselves"])

@@ -19,7 +19,7 @@ import compare
 import pytest
 import saas
 import signed
-from console import APPROVES, Console, Refused
+from console import APPROVES, ASKS, Console, Refused
 from deliver import export_item, refusal
 from planned import replanned
 from stack import ACCOUNT, REGION, Stack
@@ -126,6 +126,27 @@ def test_a_request_for_ones_own_tenant_takes_no_recovery_point_of_another(layout
             world.console.request(own, "another's recovery point", point, user=ATTACKER)
         assert refused.value.status == 4 and point in refused.value.said, "UnknownRecoveryPoint"
     world.assert_unchanged(own, other)
+
+
+@pytest.mark.parametrize("layout", PAIRS)
+def test_the_outcome_of_anothers_check_is_as_unknown_as_one_that_never_was(layout, world):
+    own, other = PAIRS[layout]
+    (check,) = world.console.run("vault", "check", "--tenant", other, "--point", world.newest(other, "database"), "--read-data", "1/1")["checks"]
+    assert check["state"] == "sound", check
+    started = json.loads(asked(world, "references", {"tenant": other}, user=ASKS))["execution"]
+    never = "run_00000000-0000-7000-8000-000000000000"
+    for verb, theirs, more in (
+        ("vault-check-status", check["execution"], {"point": world.newest(own, "database")}),
+        ("vault-check-status", check["execution"], {"point": check["point"]}),
+        ("references-status", started, {}),
+    ):
+        answers = [post(world, verb, {"tenant": own, "execution": execution, **more}) for execution in (theirs, never)]
+        assert [status for status, _ in answers] == [404, 404], answers
+        assert answers[0][1].replace(theirs, never) == answers[1][1], "in the same words"
+    its_own = {"tenant": other, "point": check["point"], "execution": check["execution"]}
+    assert json.loads(asked(world, "vault-check-status", its_own, user=ASKS))["state"] == "sound"
+    its_own = {"tenant": other, "execution": started}
+    assert json.loads(asked(world, "references-status", its_own, user=ASKS))["execution"] == started
 
 
 def filed_under_the_own_name(world, own, other, kind) -> tuple[list[dict], str]:
@@ -309,9 +330,16 @@ def abandon(world, request: str) -> None:
     world.stack.invoke("restore", {"item": {"request": request, "step": "abandon", "error": error}})
 
 
-def post(world, verb: str, body: dict) -> tuple[int, str]:
-    """Calls the operator as the attacker."""
-    return signed.post(world.stack.outputs["OperatorUrl"] + f"v1/{verb}", body, world.stack.credentials(ATTACKER), REGION)
+def post(world, verb: str, body: dict, user: str = ATTACKER) -> tuple[int, str]:
+    """Calls the operator, as the attacker unless as somebody else."""
+    return signed.post(world.stack.outputs["OperatorUrl"] + f"v1/{verb}", body, world.stack.credentials(user), REGION)
+
+
+def asked(world, verb: str, body: dict, user: str) -> str:
+    """The answer to a call that is served."""
+    status, answer = post(world, verb, body, user)
+    assert status == 200, (verb, status, answer)
+    return answer
 
 
 def versions(stack, tenant: str) -> list[tuple]:

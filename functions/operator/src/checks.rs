@@ -169,18 +169,13 @@ async fn newest(services: &Services, record: &TenantRecord) -> Result<Vec<Recove
 /// How a check stands that `verify` was started for.
 pub(crate) async fn status(services: &Services, started: Started) -> Result<Value, ErrorReport> {
     let Started { tenant, point, execution } = started;
-    let machine = services.config.run_machine()?;
-    let found = match services.clients.machines().execution(machine, &execution.to_string()).await {
-        Err(error) if error.is_not_found() => {
-            let message = format!(
-                "there is no check {execution}, or not yet; start one with `holdfast vault check --tenant {tenant} --read-data 1/1`"
-            );
-            return Err(ErrorReport::new(ErrorCode::UnknownRequest, message));
-        }
-        found => found?,
-    };
+    let unknown = format!(
+        "there is no check {execution}, or not yet; start one with `holdfast vault check --tenant {tenant} --read-data 1/1`"
+    );
+    let is_it = |item: &Value| item["tenant"] == json!(tenant) && item["recovery_point"] == json!(point);
+    let stands = runs::standing(services, (execution, unknown), runs::VERIFY, is_it).await?;
     let mut answer = json!({ "tenant": tenant, "point": point, "execution": execution });
-    match found {
+    match stands {
         Execution::Running => answer["state"] = json!("running"),
         Execution::Succeeded(output) => {
             answer["state"] = json!("sound");

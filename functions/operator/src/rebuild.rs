@@ -1,7 +1,7 @@
 //! Making a lost catalog again from the vault: `verify` does it, because it may open manifests.
 
 use aws::Execution;
-use domain::{ErrorCode, ErrorReport, RunId, VaultTenantId, identity::Identity};
+use domain::{ErrorReport, RunId, VaultTenantId, identity::Identity};
 use runtime::services::Services;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -37,15 +37,9 @@ pub(crate) async fn start(services: &Services, caller: &Identity, asked: Rebuild
 
 /// How it stands.
 pub(crate) async fn status(services: &Services, Started { execution }: Started) -> Result<Value, ErrorReport> {
-    let machine = services.config.run_machine()?;
-    let found = match services.clients.machines().execution(machine, &execution.to_string()).await {
-        Err(error) if error.is_not_found() => {
-            let message = format!("there is no run {execution}, or not yet; start one with `holdfast catalog rebuild`");
-            return Err(ErrorReport::new(ErrorCode::UnknownRequest, message));
-        }
-        found => found?,
-    };
-    Ok(match found {
+    let unknown = format!("there is no run {execution}, or not yet; start one with `holdfast catalog rebuild`");
+    let stands = runs::standing(services, (execution, unknown), runs::REBUILD, |item| item["rebuild"].is_object()).await?;
+    Ok(match stands {
         Execution::Running => json!({ "execution": execution, "state": "running" }),
         Execution::Succeeded(mut output) => {
             output["execution"] = json!(execution);

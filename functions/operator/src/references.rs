@@ -1,7 +1,7 @@
 //! Reconciling a tenant's rows with its media objects: `verify` does it, because it may read the vault.
 
 use aws::Execution;
-use domain::{ErrorCode, ErrorReport, RunId, TenantId, identity::Identity};
+use domain::{ErrorReport, RunId, TenantId, identity::Identity};
 use runtime::services::Services;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -25,24 +25,22 @@ pub(crate) struct Started {
 pub(crate) async fn start(services: &Services, caller: &Identity, asked: OfTenant) -> Result<Value, ErrorReport> {
     let OfTenant { tenant } = asked;
     services.tenant(&tenant).await?;
-    let item = json!({ "references": { "tenant": tenant } });
-    let execution = runs::start(services, caller, runs::REFERENCES, tenant.as_str(), item).await?;
+    let execution = runs::start(services, caller, runs::REFERENCES, tenant.as_str(), item(&tenant)).await?;
     Ok(json!({ "tenant": tenant, "execution": execution }))
+}
+
+/// What `verify` is asked for, and by which a run is known again.
+fn item(tenant: &TenantId) -> Value {
+    json!({ "references": { "tenant": tenant } })
 }
 
 /// How it stands. The answer counts; no key of an object is in it.
 pub(crate) async fn status(services: &Services, started: Started) -> Result<Value, ErrorReport> {
     let Started { tenant, execution } = started;
-    let machine = services.config.run_machine()?;
-    let found = match services.clients.machines().execution(machine, &execution.to_string()).await {
-        Err(error) if error.is_not_found() => {
-            let message =
-                format!("there is no run {execution}, or not yet; start one with `holdfast references --tenant {tenant}`");
-            return Err(ErrorReport::new(ErrorCode::UnknownRequest, message));
-        }
-        found => found?,
-    };
-    Ok(match found {
+    let unknown = format!("there is no run {execution}, or not yet; start one with `holdfast references --tenant {tenant}`");
+    let its = item(&tenant);
+    let stands = runs::standing(services, (execution, unknown), runs::REFERENCES, |item| *item == its).await?;
+    Ok(match stands {
         Execution::Running => json!({ "tenant": tenant, "execution": execution, "state": "running" }),
         Execution::Succeeded(mut output) => {
             output["execution"] = json!(execution);

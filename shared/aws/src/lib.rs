@@ -34,7 +34,7 @@ pub use dynamo_table::DynamoTable;
 pub use error::{Answer, AwsError, Call};
 pub use kms_keys::KmsKeys;
 pub use kms_signing::KmsSigning;
-pub use machines::{Execution, Machines, TaskAnswer};
+pub use machines::{Described, Execution, Machines, TaskAnswer};
 pub use media::{Media, MediaPrefix};
 pub use parameters::Parameters;
 pub use person::Person;

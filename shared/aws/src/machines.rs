@@ -30,6 +30,15 @@ pub enum Execution {
     },
 }
 
+/// An execution that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Described {
+    /// What it was started with.
+    pub input: Value,
+    /// How it stands.
+    pub stands: Execution,
+}
+
 /// State machines.
 #[derive(Debug, Clone)]
 pub struct Machines {
@@ -58,18 +67,21 @@ impl Machines {
         }
     }
 
-    /// How the execution that was started under this name stands. Needs `states:DescribeExecution`.
+    /// What was started under this name, and how it stands. Needs `states:DescribeExecution`.
     ///
     /// # Errors
     /// If there is none.
-    pub async fn execution(&self, machine_arn: &str, name: &str) -> Result<Execution, AwsError> {
+    pub async fn execution(&self, machine_arn: &str, name: &str) -> Result<Described, AwsError> {
         let arn = format!("{}:{name}", machine_arn.replacen(":stateMachine:", ":execution:", 1));
         let call = Call::new("states:DescribeExecution", &arn);
         let found = match self.client.describe_execution().execution_arn(&arn).send().await {
             Ok(found) => found,
             Err(error) => return Err(call.failed(error)),
         };
-        Ok(match found.status() {
+        let Some(input) = found.input().and_then(|input| serde_json::from_str(input).ok()) else {
+            return Err(call.lacks("input"));
+        };
+        let stands = match found.status() {
             ExecutionStatus::Running | ExecutionStatus::PendingRedrive => Execution::Running,
             ExecutionStatus::Succeeded => {
                 let output = found.output().and_then(|output| serde_json::from_str(output).ok());
@@ -79,7 +91,8 @@ impl Machines {
                 error: found.error().unwrap_or(ended.as_str()).to_owned(),
                 cause: found.cause().unwrap_or_default().to_owned(),
             },
-        })
+        };
+        Ok(Described { input, stands })
     }
 
     /// Lets a waiting task go on with `output`. Needs `states:SendTaskSuccess`.
