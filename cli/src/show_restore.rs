@@ -149,6 +149,9 @@ fn next(answer: &Value) -> String {
     match answer["state"].as_str() {
         Some("requested" | "previewed") => format!("next: holdfast restore preview {id}"),
         Some("awaiting_approval") => format!("next, by another person: holdfast restore approve {id}"),
+        Some("approved" | "executing") if answer["under_way"] == true => {
+            format!("the work is under way; next: holdfast restore watch {id}")
+        }
         Some("approved" | "executing") => format!("next: holdfast restore watch {id}"),
         Some("proven" | "failed") if to_review => format!("next, by another person: holdfast restore review {id} --finding …"),
         _ => String::new(),
@@ -223,6 +226,13 @@ mod tests {
         }
         let totals: Vec<&str> = text.lines().find(|line| line.starts_with("all ")).unwrap().split_whitespace().collect();
         assert_eq!(totals, ["all", "4", "2", "0", "8"]);
+    }
+
+    #[test]
+    fn what_was_woken_is_said_to_be_under_way() {
+        let answer = |under_way: Value| json!({ "request": "rq_1", "state": "approved", "under_way": under_way });
+        assert!(request(&answer(json!(true))).ends_with("the work is under way; next: holdfast restore watch rq_1"));
+        assert!(request(&answer(Value::Null)).ends_with("\nnext: holdfast restore watch rq_1"));
     }
 
     #[test]

@@ -282,9 +282,15 @@ def test_only_the_operator_starts_machines_and_only_ours(stack):
 
 
 @pytest.mark.parametrize(
-    "execution, expected", [("holdfast-run-item:run_1", {"operator"}), ("holdfast-restore-tenant:rq_1", set()), ("somebody-elses:x", set())]
+    "execution, expected",
+    [
+        ("holdfast-run-item:run_1", {"operator"}),
+        ("holdfast-restore-tenant:rq_1", {"operator"}),
+        ("holdfast-recover-environment:rc_1", {"operator"}),
+        ("somebody-elses:x", set()),
+    ],
 )
-def test_only_the_operator_asks_how_a_run_ended(stack, execution, expected):
+def test_only_the_operator_asks_how_a_run_stands(stack, execution, expected):
     assert who_may(stack, "states:DescribeExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:execution:{execution}") == expected
 
 

@@ -12,7 +12,10 @@ use runtime::services::Services;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{look::cut, restores::add_need};
+use crate::{
+    look::cut,
+    restores::{add_need, was_woken},
+};
 
 /// Whom the audit trail names as the subject of a recovery.
 const ENVIRONMENT: &str = "environment";
@@ -141,13 +144,21 @@ pub(crate) async fn run(services: &Services, caller: &Identity, which: Which) ->
 /// # Errors
 /// `ApprovalInvalid` if it no longer waits and has not gone on either: nobody must believe that anything happens.
 async fn wake(services: &Services, recovery: Recovery) -> Result<Recovery, ErrorReport> {
-    let RecoveryState::Approved { task_token, .. } = &recovery.state else { return Ok(recovery) };
+    let RecoveryState::Approved { task_token, plan, .. } = &recovery.state else { return Ok(recovery) };
     let id = recovery.id;
     if services.clients.machines().succeed_task(task_token, &json!({ "recovery": id })).await? == TaskAnswer::Taken {
         return Ok(recovery);
     }
     let now = services.catalog.recovery(id).await?.value;
-    if now.state.work().is_some() && !matches!(now.state, RecoveryState::Failed { .. }) {
+    let goes_on = match &now.state {
+        RecoveryState::Failed { .. } => false,
+        // Between the answer and the first sign of what it set going lie a few seconds.
+        RecoveryState::Approved { .. } => {
+            was_woken(services, services.config.recovery_machine()?, &id.to_string(), plan.at).await?
+        }
+        state => state.work().is_some(),
+    };
+    if goes_on {
         return Ok(now);
     }
     let message = format!(

@@ -22,6 +22,7 @@ pub(crate) use self::{
     run::run,
     shown::add_need,
     undo::undo,
+    wake::was_woken,
     wish::Wish,
 };
 

@@ -12,7 +12,7 @@ use domain::{
 };
 use runtime::services::{Said, Services};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{said, shown::shown_with_need, wake::wake};
 
@@ -51,7 +51,11 @@ pub(crate) async fn run(services: &Services, caller: &Identity, going: Going) ->
     let outcome =
         gone.as_ref().map_or_else(|report| format!("not done: {report}"), |request| format!("goes on: {}", request.state.name()));
     services.audit(Phase::Outcome, &caller.arn, act, &id.to_string(), &outcome).await?;
-    shown_with_need(services, &gone?).await
+    let gone = gone?;
+    let mut shown = shown_with_need(services, &gone).await?;
+    // Whoever called could not tell it from one that was approved and still sleeps.
+    shown["under_way"] = json!(!gone.state.is_final());
+    Ok(shown)
 }
 
 /// The request, if enough people have agreed to it, whether or not its work has begun.

@@ -1,10 +1,11 @@
 //! Letting the runbook of an approved request go on.
 
-use aws::TaskAnswer;
+use aws::{Execution, TaskAnswer};
 use domain::{
-    ErrorCode, ErrorReport,
+    ErrorCode, ErrorReport, caps,
     request::{RequestState, RestoreRequest},
 };
+use jiff::{SignedDuration, Timestamp};
 use runtime::services::Services;
 use serde_json::json;
 
@@ -13,8 +14,8 @@ use serde_json::json;
 /// # Errors
 /// `ApprovalInvalid` if it no longer waits and has not gone on either: the approver must not believe that anything happens.
 pub(super) async fn wake(services: &Services, request: RestoreRequest) -> Result<RestoreRequest, ErrorReport> {
-    let RequestState::Approved { task_token, .. } = &request.state else { return Ok(request) };
-    let id = request.id;
+    let RequestState::Approved { task_token, preview, .. } = &request.state else { return Ok(request) };
+    let (id, shown_at) = (request.id, preview.at);
     match services.clients.machines().succeed_task(task_token, &json!({ "request": id })).await? {
         TaskAnswer::Taken => Ok(request),
         TaskAnswer::TooLate => {
@@ -23,16 +24,35 @@ pub(super) async fn wake(services: &Services, request: RestoreRequest) -> Result
                 Some(slot) => services.catalog.slot(&slot).await?.is_some(),
                 None => false,
             };
-            went_on(request, is_kept)
+            // Between the answer and the first sign of what it set going lie a few seconds.
+            let goes_on = is_kept || was_woken(services, services.config.restore_machine()?, &id.to_string(), shown_at).await?;
+            went_on(request, goes_on)
         }
     }
 }
 
-/// The request, if an earlier call woke its runbook: then the work has begun, or the state before is being kept or has been (`is_kept`).
-fn went_on(request: RestoreRequest, is_kept: bool) -> Result<RestoreRequest, ErrorReport> {
+/// Whether an earlier call woke the runbook of this name: it is under way, and the wait that no longer takes an answer cannot have ended
+/// without one.
+///
+/// # Errors
+/// If Step Functions does not say how it stands.
+pub(crate) async fn was_woken(services: &Services, machine: &str, name: &str, shown_at: Timestamp) -> Result<bool, ErrorReport> {
+    match services.clients.machines().execution(machine, name).await {
+        Err(error) if error.is_not_found() => Ok(false),
+        found => Ok(is_answered(&found?.stands, shown_at, services.clock.now())),
+    }
+}
+
+/// The wait began after what it waits for was shown, and lasts as long as that may be approved: before then only an answer ends it.
+fn is_answered(stands: &Execution, shown_at: Timestamp, now: Timestamp) -> bool {
+    *stands == Execution::Running && now.duration_since(shown_at) < SignedDuration::from_secs(caps::APPROVAL_LIFETIME_S)
+}
+
+/// The request, if an earlier call woke its runbook: then the work has begun, or the runbook is on its way there (`goes_on`).
+fn went_on(request: RestoreRequest, goes_on: bool) -> Result<RestoreRequest, ErrorReport> {
     match &request.state {
         RequestState::Executing { .. } | RequestState::Proven { .. } => return Ok(request),
-        RequestState::Approved { .. } if is_kept => return Ok(request),
+        RequestState::Approved { .. } if goes_on => return Ok(request),
         _ => {}
     }
     let (id, state) = (request.id, request.state.name());
@@ -85,6 +105,22 @@ mod tests {
         }
         let executing = RequestState::Executing { preview, approvals, started_at: at() };
         assert!(went_on(in_state(executing), false).is_ok(), "an earlier call woke it");
-        assert!(went_on(in_state(keeping), true).is_ok(), "an earlier call woke it, and it keeps the state before");
+        assert!(went_on(in_state(keeping), true).is_ok(), "an earlier call woke it, and it is on its way");
+    }
+
+    #[test]
+    fn a_runbook_under_way_was_woken_unless_its_wait_can_have_ended_by_itself() {
+        let failed = Execution::Failed { error: "States.Timeout".into(), cause: String::new() };
+        let lifetime = SignedDuration::from_secs(caps::APPROVAL_LIFETIME_S);
+        let (soon, just, late) = (at(), at() + lifetime - SignedDuration::from_secs(1), at() + lifetime);
+        for (stands, now, expected) in [
+            (Execution::Running, soon, true),
+            (Execution::Running, just, true),
+            (Execution::Running, late, false),
+            (Execution::Succeeded(json!({})), soon, false),
+            (failed, soon, false),
+        ] {
+            assert_eq!(is_answered(&stands, at(), now), expected, "{stands:?} {now}");
+        }
     }
 }
