@@ -38,7 +38,7 @@ fn objectives(answer: &Value) -> String {
         .take(OBJECTIVES_SHOWN)
         .map(|tenant| {
             let mut row = vec![cell(&tenant["tenant"])];
-            row.extend(["rpo", "proof", "rto"].map(|name| {
+            row.extend(["rpo", "proof", "reading", "rto"].map(|name| {
                 let objective = &tenant[name];
                 let kept = if objective["met"] == false { "  NOT KEPT" } else { "" };
                 format!("{} of {}{kept}", minutes(&objective["minutes"]), minutes(&objective["at_most_minutes"]))
@@ -49,7 +49,10 @@ fn objectives(answer: &Value) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let table = table(&["tenant", "would be lost, of RPO", "newest proof, of at most", "last restore, of RTO"], &rows);
+    let table = table(
+        &["tenant", "would be lost, of RPO", "newest proof, of at most", "oldest reading, of at most", "last restore, of RTO"],
+        &rows,
+    );
     let rest = all.len() - rows.len();
     let more = if rest > 0 { format!("\n\nnote: {rest} more with --output json") } else { String::new() };
     format!("\n\n{table}{more}")
@@ -222,11 +225,12 @@ mod tests {
             "tenant": "acme",
             "rpo": objective(Some(55), Some(90), Some(true)),
             "proof": objective(Some(5000), Some(2880), Some(false)),
+            "reading": objective(Some(11_000), Some(11_520), Some(true)),
             "rto": objective(None, Some(240), None),
         });
         let text = status(&json!({ "objectives": vec![tenant; OBJECTIVES_SHOWN + 2] }));
         let line = text.lines().find(|line| line.starts_with("acme")).unwrap();
-        for part in ["55 min of 90 min", "3 d of 48 h  NOT KEPT", "- of 4 h"] {
+        for part in ["55 min of 90 min", "3 d of 48 h  NOT KEPT", "7 d of 8 d", "- of 4 h"] {
             assert!(line.contains(part), "{part}: {line}");
         }
         assert_eq!(text.matches("acme").count(), OBJECTIVES_SHOWN);

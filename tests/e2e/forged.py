@@ -3,7 +3,9 @@
 Function URLs hand the caller's identity to the function, so an event made here is what a call by that person would be.
 """
 
+import contextlib
 import json
+from collections.abc import Iterator
 
 from paths import ROOT
 from stack import ACCOUNT
@@ -62,6 +64,20 @@ class Row:
     def change(self, **fields) -> None:
         """Replaces some of its fields."""
         self.write({**self.read(), **fields})
+
+    @contextlib.contextmanager
+    def forged(self, body: dict) -> Iterator[None]:
+        """The row with this content, also where there was none; afterwards it is what it was."""
+        before = self._client.get_item(TableName=self._table, Key=self._key, ConsistentRead=True).get("Item")
+        there = before or {**self._key, "generation": {"N": "1"}}
+        self._client.put_item(TableName=self._table, Item={**there, "body": {"S": json.dumps(body)}})
+        try:
+            yield
+        finally:
+            if before:
+                self._client.put_item(TableName=self._table, Item=before)
+            else:
+                self._client.delete_item(TableName=self._table, Key=self._key)
 
     def _item(self) -> dict:
         return self._client.get_item(TableName=self._table, Key=self._key, ConsistentRead=True)["Item"]

@@ -1,5 +1,7 @@
 """What was promised of a tenant's backups is measured: what is not kept raises one alert, is shown, and is over when it is kept again."""
 
+import contextlib
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -60,6 +62,31 @@ def test_a_stale_proof_and_a_slow_restore_are_told_once_shown_and_closed(stack, 
         assert stack.invoke("reconcile", tick("reconcile", NOW))["unkept"] == 0
         assert not classes(console)
         assert {promised(console)[name]["met"] for name in ("rpo", "proof", "rto")} == {True}
+
+
+def test_a_byte_that_nobody_read_for_too_long_is_told_once_shown_and_over_when_it_is_read(stack, backed_up, console, inbox):
+    inbox.new()
+    with left_unread(stack, NOW - timedelta(days=8, minutes=1)) as row:
+        for _ in range(2):
+            assert stack.invoke("reconcile", tick("reconcile", NOW))["unkept"] == 1
+        (told,) = [alert for alert in inbox.new() if f"tenant {TENANT}" in str(alert["message"])]
+        assert told["message"]["class"] == "reading_old" and classes(console) == {"reading_old"}
+        reading = promised(console)["reading"]
+        assert not reading["met"] and reading["minutes"] > reading["at_most_minutes"] == 8 * 24 * 60, reading
+        (line,) = [line for line in console.table("status").splitlines() if line.startswith(TENANT)]
+        assert line.count("NOT KEPT") == 1, line
+
+        row.change(unread_since=as_text(NOW - timedelta(days=6)))
+        assert stack.invoke("reconcile", tick("reconcile", NOW))["unkept"] == 0
+        assert not classes(console) and promised(console)["reading"]["met"]
+
+
+@contextlib.contextmanager
+def left_unread(stack, since: datetime) -> Iterator[Row]:
+    """What a round of checks would have recorded of the tenant; afterwards it is what it was."""
+    row = Row(stack, "", f"READING#tenant#{TENANT}", "reading")
+    with row.forged({"subject": {"tenant": TENANT}, "unread_since": as_text(since)}):
+        yield row
 
 
 def test_a_tenant_that_is_new_is_not_alarmed_about(backed_up, console):

@@ -141,6 +141,8 @@ def test_the_days_round_tells_of_a_broken_chain_once_and_takes_it_back_when_it_i
     answer = stack.invoke("verify", round_)
     assert answer["chains_broken"] == 0
     assert not console.open_alerts(about)
+    (promised,) = [one for one in console.run("status")["objectives"] if one["tenant"] == TENANT]
+    assert promised["reading"]["met"] is True, promised
 
     def torn_down():
         stack.invoke("verify", tick("verify-follow", "2026-11-23T03:35:00Z"))

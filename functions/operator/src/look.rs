@@ -47,12 +47,11 @@ pub(crate) async fn status(services: &Services) -> Result<Value, ErrorReport> {
     }
     drop(postures);
     // Whose promises are not kept comes first; otherwise the order is by tenant.
-    objectives
-        .sort_by_key(|(_, held)| Reverse([held.rpo, held.proof, held.rto].iter().filter(|one| one.met == Some(false)).count()));
+    objectives.sort_by_key(|(_, held)| Reverse(held.unkept()));
     let objectives_truncated = cut(&mut objectives, OBJECTIVES_SHOWN_MAX);
     let objectives: Vec<Value> = objectives
         .into_iter()
-        .map(|(tenant, held)| json!({ "tenant": tenant, "rpo": held.rpo, "proof": held.proof, "rto": held.rto }))
+        .map(|(tenant, held)| json!({ "tenant": tenant, "rpo": held.rpo, "proof": held.proof, "reading": held.reading, "rto": held.rto }))
         .collect();
     let open = services.catalog.open_alerts(caps::ALERTS_LISTED_MAX).await?.len();
     let requests = services.catalog.requests(true, caps::REQUESTS_LISTED_MAX).await?;

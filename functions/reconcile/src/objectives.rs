@@ -1,4 +1,5 @@
-//! What was promised of tenants' backups and does not hold: proofs that are too old, restores that take too long.
+//! What was promised of tenants' backups and does not hold: proofs that are too old, bytes that nobody read for too long, restores that
+//! take too long.
 //!
 //! That recovery points themselves are too old is told as a missed slot.
 
@@ -33,7 +34,7 @@ pub(crate) async fn look(services: &Services, plan: &Plan, tenants: &[Tenant]) -
             broken.insert((class, subject));
         }
     }
-    for class in [AlertClass::ProofOld, AlertClass::RtoExceeded] {
+    for class in [AlertClass::ProofOld, AlertClass::ReadingOld, AlertClass::RtoExceeded] {
         for open in services.catalog.alerts(Some(class), caps::LISTED_POINTS_MAX).await? {
             if open.closed_at.is_none() && !broken.contains(&(class, open.alert.subject.clone())) {
                 services.all_clear(class, &open.alert.subject).await?;
@@ -51,7 +52,7 @@ fn not_kept(tenant: &Tenant, objectives: &Objectives) -> Vec<(AlertClass, Said)>
     let id = &tenant.id;
     let hours = |minutes: Option<i64>| minutes.unwrap_or_default() / 60;
     let mut found = Vec::new();
-    let Objectives { proof, rto, .. } = objectives;
+    let Objectives { proof, reading, rto, .. } = objectives;
     if let Objective { minutes, at_most_minutes, met: Some(false) } = proof {
         let said = Said {
             summary: format!(
@@ -65,6 +66,20 @@ fn not_kept(tenant: &Tenant, objectives: &Objectives) -> Vec<(AlertClass, Said)>
             ),
         };
         found.push((AlertClass::ProofOld, said));
+    }
+    if let Objective { minutes, at_most_minutes, met: Some(false) } = reading {
+        let said = Said {
+            summary: format!(
+                "something stored of tenant {id} was last read {} hours ago, or never since then; the plan allows {}",
+                hours(*minutes),
+                hours(*at_most_minutes)
+            ),
+            meaning: "whether every stored byte of it is still what was written is not known; it may well be".to_owned(),
+            remedy: format!(
+                "see `holdfast alerts` for what keeps the rounds of verify from reading it, and mend that;                  `holdfast vault check --tenant {id} --read-data 1/1` reads the newest now"
+            ),
+        };
+        found.push((AlertClass::ReadingOld, said));
     }
     if let Objective { minutes: Some(minutes), at_most_minutes: Some(at_most), met: Some(false) } = rto {
         let said = Said {
@@ -104,16 +119,20 @@ mod tests {
     #[test]
     fn only_what_is_not_kept_is_told_and_a_late_recovery_point_is_told_elsewhere() {
         let kept = objective(10, 20);
-        let told = |rpo, proof, rto| {
-            let found = not_kept(&tenant(), &Objectives { rpo, proof, rto });
+        let told = |rpo, proof, reading, rto| {
+            let found = not_kept(&tenant(), &Objectives { rpo, proof, reading, rto });
             found.into_iter().map(|(class, said)| (class, said.summary)).collect::<Vec<_>>()
         };
-        assert_eq!(told(objective(30, 20), kept, kept), []);
+        assert_eq!(told(objective(30, 20), kept, kept, kept), []);
         let early = Objective { met: None, ..objective(9999, 20) };
-        assert_eq!(told(kept, early, early), []);
-        let both = told(kept, objective(3000, 2880), objective(61, 60));
-        let classes: Vec<AlertClass> = both.iter().map(|(class, _)| *class).collect();
-        assert_eq!(classes, [AlertClass::ProofOld, AlertClass::RtoExceeded]);
-        assert!(both[0].1.contains("for 50 hours; the plan allows 48") && both[1].1.contains("took 61 minutes"), "{both:?}");
+        assert_eq!(told(kept, early, early, early), []);
+        let all = told(kept, objective(3000, 2880), objective(11_580, 11_520), objective(61, 60));
+        let classes: Vec<AlertClass> = all.iter().map(|(class, _)| *class).collect();
+        assert_eq!(classes, [AlertClass::ProofOld, AlertClass::ReadingOld, AlertClass::RtoExceeded]);
+        let words =
+            ["for 50 hours; the plan allows 48", "193 hours ago, or never since then; the plan allows 192", "took 61 minutes"];
+        for ((_, summary), words) in all.iter().zip(words) {
+            assert!(summary.contains(words), "{summary}");
+        }
     }
 }

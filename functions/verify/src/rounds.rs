@@ -15,7 +15,7 @@ use domain::{
     plan::Plan,
     point::{Content, Kind, RecoveryPoint},
     slot::Subject,
-    verification::{Checked, DueReading, Shares, readings_due},
+    verification::{Checked, DueReading, Shares, readings_due, unread_since},
 };
 use jiff::Timestamp;
 use runtime::{
@@ -143,6 +143,8 @@ async fn of_tenant(
     let none = Checked::default();
     let known = exports.iter().map(|point| (&point.value, checked.get(&point.value.id).unwrap_or(&none)));
     let due = readings_due(known, &plan.verification, tick);
+    // Before and after: what this invocation does not come to waits since then, too.
+    services.catalog.record_reading(&subject, oldest_unread(&exports, &checked, &BTreeSet::new())).await?;
     if due.is_empty() {
         return Ok(());
     }
@@ -150,12 +152,16 @@ async fn of_tenant(
     let stored = stored(&services.vault, looked_for.map(|point| &point.value)).await?;
     let of_tenant = OfTenant { services, plan, record, stored, seen: Seen::default(), invocation };
     let mut first_failure = None;
+    let mut bad = BTreeSet::new();
     for point in &exports {
         let Some(due) = due.iter().find(|due| due.point == point.value.id) else { continue };
         match of_tenant.point(point, *due, is_newest(&exports, &point.value), done).await {
             Ok(is_clean) => {
                 done.checked += 1;
                 done.bad += usize::from(!is_clean);
+                if !is_clean {
+                    bad.insert(point.value.id);
+                }
             }
             Err(report) if report.code == ErrorCode::DeadlineNear => return Err(report),
             // It expired meanwhile.
@@ -163,7 +169,19 @@ async fn of_tenant(
             Err(report) => _ = first_failure.get_or_insert(report),
         }
     }
+    let checked = due::checked(services, &subject).await?;
+    services.catalog.record_reading(&subject, oldest_unread(&exports, &checked, &bad)).await?;
     first_failure.map_or(Ok(()), Err)
+}
+
+/// Since when a stored byte of these was not read, but for those that were just found `bad`, which is told as such.
+fn oldest_unread(
+    exports: &[Versioned<RecoveryPoint>],
+    checked: &BTreeMap<RecoveryPointId, Checked>,
+    bad: &BTreeSet<RecoveryPointId>,
+) -> Option<Timestamp> {
+    let sound = exports.iter().map(|point| &point.value).filter(|point| !bad.contains(&point.id));
+    sound.filter_map(|point| unread_since(point, checked.get(&point.id))).min()
 }
 
 fn is_newest(points: &[Versioned<RecoveryPoint>], point: &RecoveryPoint) -> bool {

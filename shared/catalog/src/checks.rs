@@ -62,6 +62,26 @@ pub struct Round {
     pub outran: BTreeSet<RecoveryPointId>,
 }
 
+/// What a round of checks left unread of a subject, so that nobody has to go through all of its recovery points to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Whose it is.
+    pub subject: Subject,
+    /// Since when a stored byte of it was not read; absent if nothing is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread_since: Option<Timestamp>,
+}
+
+fn reading_key(subject: &Subject) -> Key {
+    Key { pk: partition(subject).replacen("CHECKED#", "READING#", 1), sk: "reading".to_owned() }
+}
+
+impl Record for Reading {
+    fn key(&self) -> Key {
+        reading_key(&self.subject)
+    }
+}
+
 fn round_key() -> Key {
     Key { pk: "VERIFICATION".to_owned(), sk: "round".to_owned() }
 }
@@ -110,6 +130,31 @@ impl Catalog {
         Ok(())
     }
 
+    /// What the last round of checks left unread of a subject, if there was one.
+    ///
+    /// # Errors
+    /// If the table fails.
+    pub async fn reading(&self, subject: &Subject) -> Result<Option<Versioned<Reading>>, TableError> {
+        self.get(&reading_key(subject)).await
+    }
+
+    /// Records what a round leaves unread of a subject. Who is overtaken by another invocation leaves it at what that one saw.
+    ///
+    /// # Errors
+    /// If the table fails.
+    pub async fn record_reading(&self, subject: &Subject, unread_since: Option<Timestamp>) -> Result<(), TableError> {
+        let reading = Reading { subject: subject.clone(), unread_since };
+        let written = match self.reading(subject).await? {
+            Some(found) if found.value == reading => return Ok(()),
+            Some(found) => self.update(&found, reading).await,
+            None => self.create(reading).await,
+        };
+        match written {
+            Ok(_) | Err(TableError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The round of checks that was begun last.
     ///
     /// # Errors
@@ -132,6 +177,21 @@ mod tests {
         let subject = Subject::Tenant("acme".parse().unwrap());
         let slot = Slot { rule: "daily".into(), scheduled_time: time.parse().unwrap(), subject, kind: Kind::Database };
         RecoveryPoint::begin(&slot, "run_00000000-0000-0000-0000-000000000001".parse().unwrap(), Timestamp::UNIX_EPOCH)
+    }
+
+    #[tokio::test]
+    async fn what_a_round_leaves_unread_is_what_the_last_one_said_and_no_record_of_a_point() {
+        let catalog = Catalog::new(Arc::new(MemoryTable::default()));
+        let subject = point("2026-11-22T02:15:00Z").subject;
+        assert_eq!(catalog.reading(&subject).await.unwrap(), None);
+        for day in ["2026-11-22T03:30:00Z", "2026-11-23T03:30:00Z", "2026-11-23T03:30:00Z"] {
+            let since: Timestamp = day.parse().unwrap();
+            catalog.record_reading(&subject, Some(since)).await.unwrap();
+            assert_eq!(catalog.reading(&subject).await.unwrap().unwrap().value.unread_since, Some(since));
+        }
+        catalog.record_reading(&subject, None).await.unwrap();
+        assert_eq!(catalog.reading(&subject).await.unwrap().unwrap().value.unread_since, None);
+        assert!(catalog.checked(&subject, 10).await.unwrap().is_empty());
     }
 
     #[tokio::test]

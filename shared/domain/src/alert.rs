@@ -45,6 +45,8 @@ pub enum AlertClass {
     EnvironmentBad,
     /// Nothing of a tenant has come back in a restore test for longer than the plan allows.
     ProofOld,
+    /// Something stored of a tenant was not read again for longer than the plan allows.
+    ReadingOld,
     /// A measured restore of a tenant took longer than the plan promises.
     RtoExceeded,
     /// The vault holds recovery points of a tenant that the catalog does not know.
@@ -104,6 +106,7 @@ impl AlertClass {
             Self::ChainBroken => "chain_broken",
             Self::EnvironmentBad => "environment_bad",
             Self::ProofOld => "proof_old",
+            Self::ReadingOld => "reading_old",
             Self::RtoExceeded => "rto_exceeded",
             Self::CatalogLost => "catalog_lost",
             Self::RegisterBad => "register_bad",
@@ -138,6 +141,7 @@ impl AlertClass {
         Self::ChainBroken,
         Self::EnvironmentBad,
         Self::ProofOld,
+        Self::ReadingOld,
         Self::RtoExceeded,
         Self::CatalogLost,
         Self::RegisterBad,
@@ -171,6 +175,7 @@ impl AlertClass {
             Self::BackupBad | Self::ChainBroken => "docs/runbooks/backup-bad.md",
             Self::EnvironmentBad => "docs/runbooks/drill-failed.md",
             Self::ProofOld => "docs/runbooks/proof-old.md",
+            Self::ReadingOld => "docs/runbooks/reading-old.md",
             Self::RtoExceeded => "docs/runbooks/rto-exceeded.md",
             Self::CatalogLost => "docs/runbooks/catalog-lost.md",
             Self::RegisterBad => "docs/runbooks/register-bad.md",
@@ -213,6 +218,7 @@ impl AlertClass {
             Self::ErasureDone => Severity::Warning,
             Self::EnvironmentBad
             | Self::ProofOld
+            | Self::ReadingOld
             | Self::RtoExceeded
             | Self::Leftover
             | Self::DanglingReference

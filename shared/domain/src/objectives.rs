@@ -1,4 +1,5 @@
-//! What was promised of a tenant's backups against what holds now: how much would be lost, how long a restore took, how old the proof is.
+//! What was promised of a tenant's backups against what holds now: how much would be lost, how long a restore took, how old the proof is,
+//! how long ago every stored byte was read.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -28,8 +29,18 @@ pub struct Objectives {
     pub rpo: Objective,
     /// The age of its newest proof, against the plan's cadence. Without one it is as old as the oldest recovery point that waits for it.
     pub proof: Objective,
+    /// How long ago the stored byte of it that waits longest was read and found authentic, against the plan's cadence.
+    pub reading: Objective,
     /// How long its last measured restore took, against the RTO of its class's strictest rule.
     pub rto: Objective,
+}
+
+impl Objectives {
+    /// How many do not hold.
+    #[must_use]
+    pub fn unkept(&self) -> usize {
+        [self.rpo, self.proof, self.reading, self.rto].iter().filter(|one| one.met == Some(false)).count()
+    }
 }
 
 /// What there is of one tenant, newest first.
@@ -39,6 +50,9 @@ pub struct Stored {
     pub newest: Vec<(Kind, RecoveryPoint)>,
     /// Its database's recovery points, as far as they were looked at: at least to the newest that is proven.
     pub databases: Vec<RecoveryPoint>,
+    /// Since when a stored byte of any of its recovery points was not read, as the last round of checks left it; none if nothing is
+    /// stored or there was no round yet.
+    pub unread_since: Option<Timestamp>,
 }
 
 /// Measures one tenant at `now`.
@@ -76,12 +90,20 @@ pub fn measure(plan: &Plan, tenant: &Tenant, stored: &Stored, now: Timestamp) ->
         (None, None) => None,
     };
 
+    let reading_at_most = plan.verification.oldest_reading_at_most();
+    let reading_met = stored.unread_since.map(|since| now.duration_since(since) <= reading_at_most);
+
     let rto_at_most = rules().filter_map(|rule| rule.rto_minutes).map(i64::from).min();
     let rto_ms = proof.map(|(_, rto_ms)| rto_ms);
     let rto_met = rto_at_most.zip(rto_ms).map(|(at_most, rto_ms)| rto_ms <= at_most * 60_000);
     Objectives {
         rpo: Objective { minutes: lost_since.map(minutes), at_most_minutes: rpo_at_most, met: rpo_met },
         proof: Objective { minutes: waits_since.map(minutes), at_most_minutes: Some(proof_at_most.as_mins()), met: proof_met },
+        reading: Objective {
+            minutes: stored.unread_since.map(minutes),
+            at_most_minutes: Some(reading_at_most.as_mins()),
+            met: reading_met,
+        },
         // A minute that has begun counts: 0 would look like nothing.
         rto: Objective { minutes: rto_ms.map(|ms| (ms + 59_999) / 60_000), at_most_minutes: rto_at_most, met: rto_met },
     }
@@ -173,7 +195,7 @@ mod tests {
     fn of(databases: Vec<RecoveryPoint>, media: Option<&str>) -> Stored {
         let newest = databases.first().map(|newest| (Kind::Database, newest.clone()));
         let media = media.map(|slot| (Kind::Media, point(Kind::Media, slot, Proof::Unproven)));
-        Stored { newest: newest.into_iter().chain(media).collect(), databases }
+        Stored { newest: newest.into_iter().chain(media).collect(), databases, unread_since: None }
     }
 
     fn check(stored: &Stored, created: &str, rpo: (Option<i64>, Option<bool>), proof: (Option<i64>, Option<bool>)) {
@@ -220,6 +242,24 @@ mod tests {
         // One that has expired proves nothing that is still there.
         let gone = proven("2026-11-22T02:15:00Z", "2026-11-23T11:00:00Z", 60).expire(at(NOW)).unwrap();
         check(&of(vec![newest(), gone], media), OLD, rpo, (Some(55), None));
+    }
+
+    #[test]
+    fn what_was_not_read_within_the_cadence_and_a_round_more_is_late() {
+        let reading = |unread_since: Option<&str>| {
+            let stored = Stored { unread_since: unread_since.map(at), ..Stored::default() };
+            measure(&plan(), &tenant(OLD), &stored, at(NOW)).reading
+        };
+        let at_most = Some(8 * 24 * 60);
+        let found = |minutes, met| Objective { minutes, at_most_minutes: at_most, met };
+        assert_eq!(reading(None), found(None, None), "nothing is stored");
+        assert_eq!(reading(Some("2026-11-23T11:00:00Z")), found(Some(60), Some(true)));
+        assert_eq!(reading(Some("2026-11-15T12:00:00Z")), found(at_most, Some(true)));
+        assert_eq!(reading(Some("2026-11-15T11:59:59Z")), found(at_most, Some(false)));
+        let mut seldom = plan();
+        seldom.verification.authentic_days = 30;
+        let stored = Stored { unread_since: Some(at("2026-11-15T11:59:59Z")), ..Stored::default() };
+        assert_eq!(measure(&seldom, &tenant(OLD), &stored, at(NOW)).reading.met, Some(true), "the plan's own cadence counts");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     caps,
     id::RecoveryPointId,
-    point::{Kind, Proof, RecoveryPoint},
+    point::{Content, Kind, Proof, RecoveryPoint, State},
     slot::Subject,
 };
 
@@ -53,6 +53,12 @@ impl Cadences {
     #[must_use]
     pub fn newest_proof_at_most(&self) -> SignedDuration {
         SignedDuration::from_hours(i64::from(self.newest_restored_hours)) + SignedDuration::from_secs(ROUND_S)
+    }
+
+    /// How long ago the stored byte that waits longest may have been read: one round may fail here too.
+    #[must_use]
+    pub fn oldest_reading_at_most(&self) -> SignedDuration {
+        self.authentic() + SignedDuration::from_secs(ROUND_S)
     }
 
     /// Refuses what no round could keep.
@@ -103,6 +109,19 @@ impl Checked {
         for share in shares.iter() {
             self.authentic_at[share] = Some(at);
         }
+    }
+}
+
+/// Since when a stored byte of an available export may not have been read: since the oldest reading of its shares or, if one was never
+/// read, since it was published. None of what is not stored, and of what was found bad, which is told as such.
+#[must_use]
+pub fn unread_since(point: &RecoveryPoint, checked: Option<&Checked>) -> Option<Timestamp> {
+    match (&point.state, &point.proof) {
+        (_, Proof::Refuted { .. }) => None,
+        (State::Available { at, content: Content::Export { .. } }, _) => {
+            Some(checked.and_then(Checked::authentic_since).unwrap_or(*at))
+        }
+        _ => None,
     }
 }
 

@@ -23,12 +23,13 @@ impl Services {
     pub async fn objectives(&self, plan: &Plan, tenant: &Tenant) -> Result<Objectives, ErrorReport> {
         let subject = Subject::Tenant(tenant.id.clone());
         let databases = self.to_newest_proof(&subject).await?;
+        let unread_since = self.catalog.reading(&subject).await?.and_then(|reading| reading.value.unread_since);
         let mut newest = Vec::new();
         for kind in rpo::tenant_kinds(plan, tenant) {
             let found = self.catalog.newest_usable(&subject, kind).await?;
             newest.extend(found.map(|point| (kind, point.value)));
         }
-        Ok(objectives::measure(plan, tenant, &Stored { newest, databases }, self.clock.now()))
+        Ok(objectives::measure(plan, tenant, &Stored { newest, databases, unread_since }, self.clock.now()))
     }
 
     async fn to_newest_proof(&self, subject: &Subject) -> Result<Vec<RecoveryPoint>, ErrorReport> {

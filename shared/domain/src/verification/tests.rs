@@ -233,6 +233,24 @@ fn tenants_that_make_a_new_point_every_day_have_turns_all_the_same() {
 }
 
 #[test]
+fn what_is_stored_waits_since_its_oldest_reading_and_since_it_was_published_if_any_of_it_was_never_read() {
+    let stored = point(subject("acme"), Kind::Media, tick(0));
+    let mut checked = Checked::default();
+    assert_eq!(unread_since(&stored, None), Some(tick(0)));
+    checked.read((0..SHARES - 1).collect(), tick(3));
+    assert_eq!(unread_since(&stored, Some(&checked)), Some(tick(0)), "one share was never read");
+    checked.read(Shares::ALL, tick(5));
+    checked.read([2].into_iter().collect(), tick(4));
+    assert_eq!(unread_since(&stored, Some(&checked)), Some(tick(4)));
+    let refuted = RecoveryPoint { proof: Proof::Refuted { at: tick(1), findings: vec![] }, ..stored.clone() };
+    let gone = stored.expire(tick(9)).unwrap();
+    let snapshot = point(Subject::Instance("pool".into()), Kind::Snapshot, tick(0));
+    for nothing in [refuted, gone, snapshot] {
+        assert_eq!(unread_since(&nothing, None), None, "{nothing:?}");
+    }
+}
+
+#[test]
 fn what_no_restore_test_is_for_is_never_due() {
     let mut world = World::default();
     world.add(point(subject("acme"), Kind::Media, tick(0)));
