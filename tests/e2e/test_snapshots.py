@@ -4,7 +4,8 @@ Judged by what RDS lists. The files of each snapshot are real (`tests/local/rds.
 """
 
 import uuid
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from blake3 import blake3
@@ -177,6 +178,25 @@ def test_an_archive_of_the_newest_snapshot_is_asked_for_once_a_month_and_followe
     assert [entry["phase"] for entry in acts].count("intent") == 1
 
 
+def test_an_archive_that_failed_is_asked_for_again_a_day_later_under_a_name_of_its_own(stack, only_one_instance):
+    """The local RDS completes every task, so that the failure is written into the catalog."""
+    rds, now = stack.client("rds"), datetime.now(timezone.utc)
+    with replanned(stack, only_one_instance, archive={"bucket": "platform-archives", "prefix": "holdfast"}):
+        # The one of the month, unless the test before has asked for it.
+        follow(stack), follow(stack)
+        archive = Row(stack, "", f"ARCHIVES#instance {ONE}", month_of(only_one_instance))
+        complete = archive.read()
+        assert (complete["state"], complete["attempt"]) == ("complete", 1)
+        for hours, attempt, asked in ((23, 1, 0), (25, 5, 0), (25, 1, 1)):
+            failed = {"state": "failed", "at": as_text(now - timedelta(hours=hours)), "why": "the bucket was gone"}
+            archive.write({**complete, **failed, "attempt": attempt})
+            assert follow(stack)["archives_asked"] == asked, (hours, attempt)
+        assert follow(stack)["archives_complete"] == 1
+    again = archive.read()
+    assert (again["state"], again["attempt"], again["task"]) == ("complete", 2, f"{complete['task']}-2")
+    assert {complete["task"], again["task"]} <= {task["ExportTaskIdentifier"] for task in rds.describe_export_tasks()["ExportTasks"]}
+
+
 def test_a_cluster_is_kept_as_copies_of_its_own_snapshots_which_go_when_they_expire(stack, only_one_instance, console):
     """The local RDS keeps records of clusters and no data (docs/unproven.md)."""
     rds = stack.client("rds")
@@ -242,6 +262,11 @@ def names(stack) -> set[str]:
 def as_of(plan: dict, days_ago: int) -> str:
     """The slot of the snapshots of some days ago, which no other test takes."""
     return as_text(last_slots(plan, RULE, days_ago + 1)[days_ago])
+
+
+def month_of(plan: dict) -> str:
+    """The month of the newest slot, where the plan is."""
+    return last_slots(plan, RULE)[0].astimezone(ZoneInfo(plan["time_zone"])).strftime("%Y-%m")
 
 
 def point_of(slot: str, database: str) -> tuple[str, str]:

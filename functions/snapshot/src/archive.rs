@@ -25,14 +25,16 @@ pub(crate) struct Tally {
     pub(crate) queued: usize,
 }
 
-/// The name of RDS's task for an instance's month: derived, so that asking twice asks for the same one.
-fn task_name(vault: &str, subject: &Subject, month: &str) -> String {
+/// The name of RDS's task for an attempt at an instance's month: derived, so that asking twice asks for the same one. A name that failed is
+/// used up.
+fn task_name(vault: &str, subject: &Subject, month: &str, attempt: u8) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("holdfast archive v1");
     for part in [vault, &subject.to_string()] {
         hasher.update(&(part.len() as u64).to_be_bytes());
         hasher.update(part.as_bytes());
     }
-    format!("holdfast-{month}-{}", &hasher.finalize().to_hex()[..12])
+    let name = format!("holdfast-{month}-{}", &hasher.finalize().to_hex()[..12]);
+    if attempt <= 1 { name } else { format!("{name}-{attempt}") }
 }
 
 /// The month of an instant in the plan's zone.
@@ -47,19 +49,32 @@ enum Due<'a> {
     Look,
     /// This month has none yet: ask for one of this snapshot.
     Ask(&'a RecoveryPoint),
+    /// This month's failed a day ago: ask once more, of this snapshot.
+    AskAgain(&'a RecoveryPoint),
     /// Nothing.
     Nothing,
 }
 
-/// One archive for each month that has a snapshot; what failed is not tried again in its month, as its name is used up.
-fn due<'a>(latest: Option<&ArchiveRecord>, newest: Option<&'a RecoveryPoint>, zone: &TimeZone) -> Due<'a> {
-    if latest.is_some_and(|latest| latest.state == ArchiveState::Asked) {
-        return Due::Look;
+/// One archive for each month that has a snapshot; what failed is tried again a few times, daily, for as long as it is its month.
+fn due<'a>(latest: Option<&ArchiveRecord>, newest: Option<&'a RecoveryPoint>, now: Timestamp, zone: &TimeZone) -> Due<'a> {
+    let Some(newest) = newest else {
+        return if latest.is_some_and(|latest| latest.state == ArchiveState::Asked) { Due::Look } else { Due::Nothing };
+    };
+    let Some(latest) = latest else { return Due::Ask(newest) };
+    let of_newest = month(newest.scheduled_time, zone);
+    match &latest.state {
+        ArchiveState::Asked => Due::Look,
+        _ if latest.month < of_newest => Due::Ask(newest),
+        ArchiveState::Failed { at, .. } if latest.month == of_newest && is_again(latest.attempt, *at, now) => {
+            Due::AskAgain(newest)
+        }
+        ArchiveState::Failed { .. } | ArchiveState::Complete { .. } => Due::Nothing,
     }
-    match newest {
-        Some(newest) if latest.is_none_or(|latest| latest.month < month(newest.scheduled_time, zone)) => Due::Ask(newest),
-        _ => Due::Nothing,
-    }
+}
+
+/// Whether what failed then at this attempt is to be tried once more.
+fn is_again(attempt: u8, failed_at: Timestamp, now: Timestamp) -> bool {
+    attempt < caps::ARCHIVE_ATTEMPTS_MAX && now.duration_since(failed_at).as_secs() >= caps::ARCHIVE_AGAIN_AFTER_S
 }
 
 /// Goes on with every instance's archive. One's trouble is its own; the first is told at the end.
@@ -101,31 +116,41 @@ impl Keeper<'_> {
     async fn go_on(&self, tally: &mut Tally, working: &mut Option<usize>) -> Result<(), ErrorReport> {
         let latest = self.services.catalog.latest_archive(&self.subject).await?;
         let newest = self.services.catalog.newest_usable(&self.subject, Kind::Snapshot).await?.map(|point| point.value);
-        match (due(latest.as_ref().map(|latest| &latest.value), newest.as_ref(), self.zone), latest) {
-            (Due::Look, Some(latest)) => self.look(&latest, tally).await,
-            (Due::Ask(newest), _) => {
-                let under_way = match *working {
-                    Some(known) => known,
-                    None => self.archives.working().await?,
-                };
-                *working = Some(under_way);
-                if under_way >= caps::ARCHIVES_AT_ONCE {
-                    tally.queued += 1;
-                    return Ok(());
-                }
-                *working = Some(under_way + 1);
-                self.begin(newest, tally).await
-            }
-            (Due::Look | Due::Nothing, _) => Ok(()),
+        let now = self.services.clock.now();
+        let (newest, failed) = match (due(latest.as_ref().map(|latest| &latest.value), newest.as_ref(), now, self.zone), &latest)
+        {
+            (Due::Look, Some(latest)) => return self.look(latest, tally).await,
+            (Due::Ask(newest), _) => (newest, None),
+            (Due::AskAgain(newest), failed) => (newest, failed.as_ref()),
+            (Due::Look | Due::Nothing, _) => return Ok(()),
+        };
+        let under_way = match *working {
+            Some(known) => known,
+            None => self.archives.working().await?,
+        };
+        *working = Some(under_way);
+        if under_way >= caps::ARCHIVES_AT_ONCE {
+            tally.queued += 1;
+            return Ok(());
         }
+        *working = Some(under_way + 1);
+        self.begin(newest, failed, tally).await
     }
 
-    /// The record first: if the call is lost, the next look finds that RDS knows no such task, and asks.
-    async fn begin(&self, newest: &RecoveryPoint, tally: &mut Tally) -> Result<(), ErrorReport> {
+    /// The record first: if the call is lost, the next look finds that RDS knows no such task, and asks. A new attempt takes the place of
+    /// the one that failed.
+    async fn begin(
+        &self,
+        newest: &RecoveryPoint,
+        failed: Option<&Versioned<ArchiveRecord>>,
+        tally: &mut Tally,
+    ) -> Result<(), ErrorReport> {
         let Some(Content::Snapshot { arn, .. }) = newest.content() else { return Ok(()) };
         let month = month(newest.scheduled_time, self.zone);
+        let attempt = failed.map_or(1, |failed| failed.value.attempt.saturating_add(1));
         let record = ArchiveRecord {
-            task: task_name(self.services.config.vault_id.as_str(), &self.subject, &month),
+            task: task_name(self.services.config.vault_id.as_str(), &self.subject, &month, attempt),
+            attempt,
             subject: self.subject.clone(),
             month,
             point: newest.id,
@@ -134,7 +159,10 @@ impl Keeper<'_> {
             asked_at: self.services.clock.now(),
             state: ArchiveState::Asked,
         };
-        let record = self.services.catalog.create(record).await?;
+        let record = match failed {
+            None => self.services.catalog.create(record).await?,
+            Some(failed) => self.services.catalog.update(failed, record).await?,
+        };
         tally.asked += 1;
         self.ask(&record.value).await
     }
@@ -195,8 +223,11 @@ impl Keeper<'_> {
         let said = Said {
             summary: format!("the archive of {} for {month} failed: {why}", self.subject),
             meaning: "the bucket of archives has no files of this month; snapshots and exports are not concerned".to_owned(),
-            remedy: "mend the cause (the bucket, RDS's role, the key); the next month's comes by itself, this one by `aws rds start-export-task`"
-                .to_owned(),
+            remedy: format!(
+                "mend the cause (the bucket, RDS's role, the key); it is tried again a day after each failure, {} times in all within its \
+                 month, and this ends by itself with the first that succeeds; after that, this one by `aws rds start-export-task`",
+                caps::ARCHIVE_ATTEMPTS_MAX
+            ),
         };
         self.services.raise(self.plan, AlertClass::RunFailed, &self.alert_subject(), said).await
     }
@@ -218,6 +249,7 @@ mod tests {
         ArchiveRecord {
             subject: Subject::Instance("central".into()),
             month: month.into(),
+            attempt: 1,
             task: "t".into(),
             point: snapshot("2026-11-01T00:00:00Z").id,
             snapshot: "a".into(),
@@ -229,6 +261,7 @@ mod tests {
 
     #[test]
     fn each_month_with_a_snapshot_gets_one_archive_whatever_came_of_the_last() {
+        let due = |latest: Option<&ArchiveRecord>, newest, zone| due(latest, newest, Timestamp::UNIX_EPOCH, zone);
         let zone = TimeZone::get("Europe/Berlin").unwrap();
         let newest = snapshot("2026-11-23T01:15:00Z");
         let at = Timestamp::UNIX_EPOCH;
@@ -245,17 +278,47 @@ mod tests {
             assert_eq!(due(latest.as_ref(), Some(&newest), &zone), expected, "{latest:?}");
         }
         assert_eq!(due(None, None, &zone), Due::Nothing);
+        assert_eq!(due(Some(&archive("2026-11", ArchiveState::Asked)), None, &zone), Due::Look);
         // The month is the plan's: it is December in Berlin already.
         let newest = snapshot("2026-11-30T23:30:00Z");
         assert_eq!(due(Some(&archive("2026-11", ArchiveState::Complete { at })), Some(&newest), &zone), Due::Ask(&newest));
     }
 
     #[test]
+    fn what_failed_is_tried_again_daily_a_few_times_and_only_in_its_month() {
+        let (zone, failed_at) = (TimeZone::UTC, "2026-11-10T02:00:00Z".parse::<Timestamp>().unwrap());
+        let (newest, next) = (snapshot("2026-11-11T01:15:00Z"), snapshot("2026-12-01T01:15:00Z"));
+        let failed = |attempt| {
+            let record = archive("2026-11", ArchiveState::Failed { at: failed_at, why: "w".into() });
+            ArchiveRecord { attempt, ..record }
+        };
+        let day = failed_at + jiff::SignedDuration::from_hours(24);
+        let just_before = day - jiff::SignedDuration::from_secs(1);
+        for (attempt, newest, now, expected) in [
+            (1, &newest, just_before, Due::Nothing),
+            (1, &newest, day, Due::AskAgain(&newest)),
+            (caps::ARCHIVE_ATTEMPTS_MAX - 1, &newest, day, Due::AskAgain(&newest)),
+            (caps::ARCHIVE_ATTEMPTS_MAX, &newest, day, Due::Nothing),
+            (caps::ARCHIVE_ATTEMPTS_MAX, &next, day, Due::Ask(&next)),
+            (1, &next, just_before, Due::Ask(&next)),
+        ] {
+            assert_eq!(due(Some(&failed(attempt)), Some(newest), now, &zone), expected, "{attempt} {now}");
+        }
+        // All that is left is of an earlier month: its files would lie below this month's name.
+        assert_eq!(due(Some(&failed(1)), Some(&snapshot("2026-10-31T01:15:00Z")), day, &zone), Due::Nothing);
+    }
+
+    #[test]
     fn a_tasks_name_is_one_that_rds_takes_and_no_other_stacks() {
         let subject = Subject::Instance("central".into());
-        let name = task_name("main", &subject, "2026-11");
+        let name = task_name("main", &subject, "2026-11", 1);
+        let last = task_name("main", &subject, "2026-11", u8::MAX);
+        let all: std::collections::BTreeSet<String> =
+            (1..=caps::ARCHIVE_ATTEMPTS_MAX).map(|attempt| task_name("main", &subject, "2026-11", attempt)).collect();
+        assert_eq!(all.len(), usize::from(caps::ARCHIVE_ATTEMPTS_MAX), "each attempt has its own");
+        assert!(last.len() <= 60 && !last.contains("--"), "{last}");
         assert!(name.len() <= 60 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{name}");
-        assert_ne!(name, task_name("other", &subject, "2026-11"));
-        assert_ne!(name, task_name("main", &Subject::Instance("pool".into()), "2026-11"));
+        assert_ne!(name, task_name("other", &subject, "2026-11", 1));
+        assert_ne!(name, task_name("main", &Subject::Instance("pool".into()), "2026-11", 1));
     }
 }

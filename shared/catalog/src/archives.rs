@@ -37,6 +37,9 @@ pub struct ArchiveRecord {
     pub subject: Subject,
     /// The month in the plan's zone, such as `2026-11`.
     pub month: String,
+    /// Which attempt this is, from 1 on. Older records are of the first.
+    #[serde(default = "first")]
+    pub attempt: u8,
     /// The identifier of RDS's export task, below which the files are in the bucket.
     pub task: String,
     /// The recovery point whose snapshot is exported.
@@ -50,6 +53,10 @@ pub struct ArchiveRecord {
     /// How far it has come.
     #[serde(flatten)]
     pub state: ArchiveState,
+}
+
+fn first() -> u8 {
+    1
 }
 
 fn partition(subject: &Subject) -> String {
@@ -79,6 +86,15 @@ mod tests {
     use super::*;
     use crate::MemoryTable;
 
+    #[test]
+    fn a_record_from_before_attempts_were_counted_is_of_the_first() {
+        let old = serde_json::json!({
+            "subject": { "instance": "central" }, "month": "2026-11", "task": "t", "point": "rp_00000000-0000-8000-8000-000000000001",
+            "snapshot": "arn", "bucket": "b", "asked_at": "2026-11-01T02:00:00Z", "state": "asked",
+        });
+        assert_eq!(serde_json::from_value::<ArchiveRecord>(old).unwrap().attempt, 1);
+    }
+
     #[tokio::test]
     async fn the_latest_archive_is_that_of_the_latest_month() {
         let catalog = Catalog::new(Arc::new(MemoryTable::default()));
@@ -88,6 +104,7 @@ mod tests {
             let record = ArchiveRecord {
                 subject: subject.clone(),
                 month: month.into(),
+                attempt: 1,
                 task: format!("holdfast-{month}"),
                 point: "rp_00000000-0000-8000-8000-000000000001".parse().unwrap(),
                 snapshot: "arn".into(),

@@ -110,6 +110,10 @@ pub const FAILED_SNAPSHOT_KEPT_S: i64 = 24 * 3600;
 pub const UNKNOWN_SNAPSHOT_AFTER_S: i64 = 3600;
 /// Exports of snapshots to files that RDS works on at once in an account ("Exporting DB snapshot data to Amazon S3" of its user guide).
 pub const ARCHIVES_AT_ONCE: usize = 5;
+/// How often RDS is asked for an archive of one month that fails, the first time included.
+pub const ARCHIVE_ATTEMPTS_MAX: u8 = 5;
+/// How long after a failure it is asked again, in seconds: what is mended by hand is mended within a day.
+pub const ARCHIVE_AGAIN_AFTER_S: i64 = 24 * 3600;
 /// How long RDS is asked again for an archive that it does not know, in seconds: a role or key that cannot be used is mended by then.
 pub const ARCHIVE_ASKED_AT_MOST_S: i64 = 7 * 24 * 3600;
 /// How long one invocation may compare before another takes over, in seconds: a function's own limit, and a little.
