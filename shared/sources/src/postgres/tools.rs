@@ -221,11 +221,26 @@ impl Tools {
         }
         let said = essence(&String::from_utf8_lossy(&output.stderr));
         let place = endpoint.place();
-        if said.contains("connection to server") {
+        if tells_of_a_lost_session(&said) {
             return Err(SourceError::Unreachable { place, doing: format!("{tool} was {doing}"), source: said.into() });
         }
         Err(SourceError::Tool { place, tool, doing: doing.to_owned(), phase, said })
     }
+}
+
+/// Whether a tool failed because its own session could not begin or was ended, or because the session whose view it was to share was.
+/// Another export has a view of its own.
+fn tells_of_a_lost_session(said: &str) -> bool {
+    [
+        "connection to server",
+        "connection to the server",
+        "server closed the connection",
+        "terminating connection",
+        "invalid snapshot identifier",
+        "could not import the requested snapshot",
+    ]
+    .iter()
+    .any(|sign| said.contains(sign))
 }
 
 fn command(path: &Path, arguments: &[String], endpoint: &Endpoint, bin_dir: &Path, phase: Phase) -> Command {
@@ -330,6 +345,23 @@ mod tests {
     #[test]
     fn a_database_name_stays_a_name_in_a_connection_string() {
         assert_eq!(connection_string(r"a' host='evil \"), r"dbname='a\' host=\'evil \\'");
+    }
+
+    #[test]
+    fn a_tool_that_lost_a_session_is_told_from_one_that_was_refused() {
+        for lost in [
+            r#"connection to server at "db" (10.0.0.1), port 5432 failed: timeout expired"#,
+            "query failed: server closed the connection unexpectedly",
+            "query failed: FATAL:  terminating connection due to administrator command",
+            "query failed: no connection to the server",
+            r#"query failed: ERROR:  invalid snapshot identifier: "00000003-0000001F-1""#,
+            "query failed: ERROR:  could not import the requested snapshot",
+        ] {
+            assert!(tells_of_a_lost_session(&format!("pg_dump: error: {lost}")), "{lost}");
+        }
+        for refused in ["permission denied for table bookings", "canceling statement due to lock timeout"] {
+            assert!(!tells_of_a_lost_session(&format!("pg_dump: error: query failed: ERROR:  {refused}")), "{refused}");
+        }
     }
 
     #[test]
