@@ -9,7 +9,7 @@ use aws_sdk_rds::{
 use jiff::Timestamp;
 
 use crate::{
-    AwsError, Call, InstanceSettings, Remedy, Started,
+    Answer, AwsError, Call, InstanceSettings, Remedy, Started,
     rds_settings::own,
     settings_lost,
     time::{date_time, timestamp},
@@ -194,7 +194,8 @@ impl Instances {
     /// [`Started::Before`] says that there is one of that name, whoever made it.
     ///
     /// # Errors
-    /// If the snapshot does not exist, the instant cannot be restored, or one of the source's groups no longer exists.
+    /// If the snapshot does not exist, the instant cannot be restored, or one of the source's groups no longer exists. `Unusable` if RDS
+    /// refuses what was asked for, as it will every time.
     pub async fn restore(&self, wanted: &Restoration<'_>) -> Result<Started, AwsError> {
         match wanted.from {
             Origin::Snapshot(snapshot) => self.restore_snapshot(wanted, snapshot).await,
@@ -212,7 +213,7 @@ impl Instances {
             }
             Err(error) => {
                 let subject = format!("{} from {}", wanted.name, wanted.from);
-                Err(Call::new("rds:RestoreDBInstanceFromDBSnapshot", subject).failed(error))
+                Err(refused_or(Answer::of(error), Call::new("rds:RestoreDBInstanceFromDBSnapshot", subject)))
             }
         }
     }
@@ -232,7 +233,7 @@ impl Instances {
             }
             Err(error) => {
                 let subject = format!("{} from {}", wanted.name, wanted.from);
-                Err(Call::new("rds:RestoreDBInstanceToPointInTime", subject).failed(error))
+                Err(refused_or(Answer::of(error), Call::new("rds:RestoreDBInstanceToPointInTime", subject)))
             }
         }
     }
@@ -356,6 +357,24 @@ impl Instances {
     }
 }
 
+/// Sorts the failure of a restore. What RDS refuses about this one instance it refuses every time, and of no other. That its source is in
+/// another state, or that there is no room for it today, passes.
+fn refused_or(answer: Answer, call: Call) -> AwsError {
+    let refused = answer.is(&[
+        "DBSubnetGroupDoesNotCoverEnoughAZs",
+        "InvalidParameterCombination",
+        "InvalidParameterValue",
+        "InvalidRestoreFault",
+        "InvalidSubnet",
+        "InvalidVPCNetworkStateFault",
+        "NetworkTypeNotSupported",
+        "PointInTimeRestoreNotEnabled",
+        "StorageTypeNotSupported",
+        "ValidationError",
+    ]);
+    if refused { AwsError::Unusable { call, answer } } else { answer.sorted(call) }
+}
+
 pub(crate) fn to_tags(tags: &Tags) -> Vec<Tag> {
     tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }
@@ -412,8 +431,27 @@ fn read_instance(found: &DbInstance, call: Call) -> Result<Instance, AwsError> {
 #[cfg(test)]
 mod tests {
     use aws_sdk_rds::{primitives::DateTime, types::RestoreWindow as Window};
+    use domain::{Class, Coded};
 
     use super::*;
+
+    #[test]
+    fn what_rds_refuses_about_a_new_instance_is_for_a_person_and_what_passes_is_tried_again() {
+        let class = |code: &str| {
+            let answer = Answer { code: code.to_owned(), message: String::new(), status: Some(400) };
+            refused_or(answer, Call::new("rds:RestoreDBInstanceToPointInTime", "new from old")).code().class()
+        };
+        for refused in
+            ["PointInTimeRestoreNotEnabled", "InvalidRestoreFault", "InvalidParameterCombination", "InvalidParameterValue"]
+        {
+            assert_eq!(class(refused), Class::Permanent, "{refused}");
+        }
+        for passes in ["InvalidDBInstanceState", "InvalidDBSnapshotState", "InsufficientDBInstanceCapacity", "InternalFailure"] {
+            assert_eq!(class(passes), Class::Transient, "{passes}");
+        }
+        assert_eq!(class("Throttling"), Class::Throttled);
+        assert_eq!(class("AccessDenied"), Class::Denied);
+    }
 
     #[test]
     fn only_automated_backups_of_this_regions_instances_that_can_be_restored_from_count() {
