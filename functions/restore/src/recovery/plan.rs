@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use aws::{SnapshotOf, SnapshotState};
 use domain::{
-    ErrorCode, ErrorReport, RecoveryId, RecoveryPointId, caps,
+    ErrorCode, ErrorReport, RecoveryId, caps,
     plan::Plan,
     point::{Content, Kind, RecoveryPoint},
     recovery::{
-        Chosen, Known, PlannedTenant, Progress, RecoveredTenant, Recovery, RecoveryPlan, RecoveryState, Restorable, Source,
-        Taken, World, choose,
+        Chosen, Known, PlannedTenant, Progress, Recorded, RecoveredTenant, Recovery, RecoveryPlan, RecoveryState, Restorable,
+        Source, Taken, World, choose,
     },
     register::{Register, Tenant},
     slot::Subject,
@@ -36,7 +36,7 @@ pub(super) async fn plan(services: &Services, id: RecoveryId) -> Result<&'static
     let (mut snapshots, mut settings, mut missing) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     for subject in plan.snapshot_subjects() {
         let points = usable(services, &Subject::Instance(subject.to_owned()), Kind::Snapshot, None).await?;
-        settings.extend(newest_settings(&points).map(|point| (subject.to_owned(), point)));
+        settings.insert(subject.to_owned(), recorded_settings(&points));
         snapshots.insert(subject.to_owned(), taken(services, points, recovery.to, &mut missing).await?);
     }
     let restorable = restorable(services, &plan, &recovery).await?;
@@ -144,9 +144,9 @@ async fn usable(
     Ok(usable)
 }
 
-fn newest_settings(points: &[RecoveryPoint]) -> Option<RecoveryPointId> {
+fn recorded_settings(points: &[RecoveryPoint]) -> Vec<Recorded> {
     let has = |point: &&RecoveryPoint| matches!(point.content(), Some(Content::Snapshot { settings, .. }) if !settings.is_null());
-    points.iter().find(has).map(|point| point.id)
+    points.iter().filter(has).map(|point| Recorded { point: point.id, at: point.scheduled_time }).collect()
 }
 
 /// The snapshots that RDS still has, until one is old enough. What the catalog believes in and RDS does not know is told.
