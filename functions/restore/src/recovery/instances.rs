@@ -6,6 +6,7 @@ use domain::{
     Class, ErrorCode, ErrorReport, RecoveryId,
     alert::AlertClass,
     caps,
+    plan::Plan,
     point::{Content, Kind},
     recovery::{FromInstant, MadeFrom, MadeInstance, PlannedInstance, RecoveryState, Stage},
     slot::Subject,
@@ -42,26 +43,51 @@ pub(super) async fn instances(services: &Services, id: RecoveryId) -> Result<&'s
     for made in &work.instances {
         let wanted = plan.instances.iter().find(|planned| planned.database == made.database);
         let stage = match wanted.and_then(|wanted| Some((wanted, wanted.from.as_ref()?))) {
-            Some((wanted, from)) => Maker { services, recovery: id, wanted, from }.next(made.stage.clone()).await,
+            Some((wanted, from)) => {
+                Maker { services, recovery: id, wanted, from }.next(made.stage.clone()).await
+            }
             None => Ok(made.stage.clone()),
         };
         // One instance's trouble is its own: the others go on, and what they have become is recorded.
-        let stage = stage.unwrap_or_else(|report| match report.code.class() {
-            Class::Transient | Class::Throttled | Class::Conflict => {
-                trouble.note(&format!("instance {}", made.name), report);
-                made.stage.clone()
-            }
-            Class::Permanent | Class::Integrity | Class::Denied => {
+        let stage = stage.unwrap_or_else(|report| {
+            if is_for_good(&report) {
                 tracing::error!(instance = made.name, error.code = report.code.name(), "{}", report.message);
                 Stage::Failed { at: services.clock.now(), message: report.to_string() }
+            } else {
+                trouble.note(&format!("instance {}", made.name), report);
+                made.stage.clone()
             }
         });
         instances.push(MadeInstance { stage, ..made.clone() });
     }
-    let now = services.clock.now();
+    let (hopeless, now) = (refuse_hopeless(&opened.plan, &instances), services.clock.now());
     let recovery = services.catalog.advance_recovery(id, |recovery| recovery.made(instances, now)).await?.value;
+    hopeless?;
     trouble.into_result()?;
     Ok(recovery.state.name())
+}
+
+/// Without the register nobody can say where a tenant lives: once its instance cannot be made, no other is waited for.
+fn refuse_hopeless(plan: &Plan, instances: &[MadeInstance]) -> Result<(), ErrorReport> {
+    let register = &plan.register.database;
+    let subject = plan.snapshot_subject_of(register).unwrap_or(register);
+    match instances.iter().find(|made| made.database == subject).map(|made| &made.stage) {
+        Some(Stage::Failed { message, .. }) => {
+            let message = format!(
+                "the instance of the register's database {register} cannot be made, so nobody could say where the tenants live: {message}; \
+                 mend that, or choose another time, and ask for another recovery"
+            );
+            Err(ErrorReport::new(ErrorCode::RestoreRefused, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_for_good(report: &ErrorReport) -> bool {
+    match report.code.class() {
+        Class::Transient | Class::Throttled | Class::Conflict => false,
+        Class::Permanent | Class::Integrity | Class::Denied => true,
+    }
 }
 
 struct Maker<'a> {
@@ -216,6 +242,7 @@ fn ms(from: Timestamp, to: Timestamp) -> i64 {
 #[cfg(test)]
 mod tests {
     use aws::RestoreWindow;
+    use serde_json::json;
 
     use super::*;
 
@@ -250,6 +277,31 @@ mod tests {
         assert_eq!(asked(&[backup("db-1", false, "09:05")]), made("pool"));
         assert_eq!(asked(&[backup("db-1", true, "09:05")]), made("db-1"));
         assert_eq!(asked(&[backup("db-1", false, "08:55")]), Ok(None), "its log of then is on its way");
+    }
+
+    #[test]
+    fn once_the_instance_of_the_register_cannot_be_made_no_other_is_waited_for() {
+        let database = |id: &str| json!({ "id": id, "instance": format!("i-{id}"), "database": "d", "secret": "s" });
+        let plan = Plan::parse(
+            &json!({
+                "version": 1, "environment": "test", "time_zone": "UTC",
+                "register": { "database": "central", "query": "SELECT" },
+                "databases": [database("central"), database("pool")],
+                "rules": [{ "id": "r", "kind": "export", "classes": ["c"], "schedule": { "daily_at": "03:15" }, "rpo_minutes": 1500 }],
+                "retention": { "keep_all_days": 7, "daily": 14, "weekly": 8, "monthly": 12, "yearly": 3, "min_proven": 1,
+                               "max_expire_per_run": 100, "apply": false }
+            })
+            .to_string(),
+        )
+        .unwrap();
+        let failed = || Stage::Failed { at: at("09:10"), message: "RDS keeps no automated backups of i-central".into() };
+        let made = |database: &str, stage: Stage| MadeInstance { database: database.into(), name: "n".into(), stage };
+        let refused = |central: Stage, pool: Stage| refuse_hopeless(&plan, &[made("pool", pool), made("central", central)]);
+        refused(Stage::Asked { at: at("09:05") }, failed()).unwrap();
+        let report = refused(failed(), Stage::Asked { at: at("09:05") }).unwrap_err();
+        assert_eq!(report.code, ErrorCode::RestoreRefused);
+        assert!(report.message.contains("database central cannot be made"), "{report}");
+        assert!(report.message.contains("RDS keeps no automated backups of i-central"), "{report}");
     }
 
     #[test]
