@@ -262,6 +262,7 @@ fn shown_instance(recovery: &Recovery, planned: &PlannedInstance, work: Option<&
         "source": from.map(|from| if matches!(from, MadeFrom::Instant(_)) { "instant" } else { "snapshot" }),
         "point": from.and_then(MadeFrom::point),
         "snapshot": from.and_then(snapshot_of),
+        "resource_id": from.and_then(resource_id),
         "as_of": from.map(MadeFrom::as_of),
         "rpo_ms": from.map(|from| recovery.rpo_ms(from.as_of())),
     });
@@ -281,6 +282,14 @@ fn snapshot_of(from: &MadeFrom) -> Option<&str> {
     match from {
         MadeFrom::Snapshot(from) => Some(&from.identifier),
         MadeFrom::Instant(_) => None,
+    }
+}
+
+/// Which instance it is, of all that have or had this name.
+fn resource_id(from: &MadeFrom) -> Option<&str> {
+    match from {
+        MadeFrom::Snapshot(_) => None,
+        MadeFrom::Instant(from) => Some(&from.resource_id),
     }
 }
 

@@ -72,8 +72,9 @@ pub enum Origin<'a> {
         /// The instant, inside of [`Instances::restorable`].
         at: Timestamp,
     },
-    /// What a deleted instance held at an instant, by the automated backups that RDS keeps of it.
-    Kept {
+    /// What the instance with this id held at an instant, whatever it is called by now, and also if it is gone and RDS keeps its automated
+    /// backups.
+    InstantOf {
         /// RDS's immutable id of that instance.
         resource_id: &'a str,
         /// The instant, inside of the window of [`Instances::automated_backups`].
@@ -85,7 +86,7 @@ impl std::fmt::Display for Origin<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Snapshot(name) => f.write_str(name),
-            Self::Instant { instance: source, at } | Self::Kept { resource_id: source, at } => write!(f, "{source} at {at}"),
+            Self::Instant { instance: source, at } | Self::InstantOf { resource_id: source, at } => write!(f, "{source} at {at}"),
         }
     }
 }
@@ -199,7 +200,7 @@ impl Instances {
     pub async fn restore(&self, wanted: &Restoration<'_>) -> Result<Started, AwsError> {
         match wanted.from {
             Origin::Snapshot(snapshot) => self.restore_snapshot(wanted, snapshot).await,
-            Origin::Instant { at, .. } | Origin::Kept { at, .. } => self.restore_to_point_in_time(wanted, at).await,
+            Origin::Instant { at, .. } | Origin::InstantOf { at, .. } => self.restore_to_point_in_time(wanted, at).await,
         }
     }
 
@@ -221,8 +222,7 @@ impl Instances {
     async fn restore_to_point_in_time(&self, wanted: &Restoration<'_>, at: Timestamp) -> Result<Started, AwsError> {
         let call = self.client.restore_db_instance_to_point_in_time();
         let call = match wanted.from {
-            // A deleted instance has no name any more.
-            Origin::Kept { resource_id, .. } => call.source_dbi_resource_id(resource_id),
+            Origin::InstantOf { resource_id, .. } => call.source_dbi_resource_id(resource_id),
             Origin::Instant { instance: name, .. } | Origin::Snapshot(name) => call.source_db_instance_identifier(name),
         };
         let call = wanted.settings.name_in_restore_to_time(wanted.purpose, call.restore_time(date_time(at)));

@@ -208,11 +208,11 @@ impl Maker<'_> {
     }
 }
 
-/// What RDS restores an instance to its instant from, if it can by now. It must be the instance that was agreed to: RDS may have let its
-/// backups go since, and another may have taken its name.
+/// What RDS restores an instance to its instant from, if it can by now. It must be the instance that was agreed to, and is asked for by its
+/// id: RDS may have let its backups go since, and another may have taken its name.
 fn source<'a>(
     backups: &'a [AutomatedBackup],
-    wanted: &'a PlannedInstance,
+    wanted: &PlannedInstance,
     from: &FromInstant,
     now: Timestamp,
 ) -> Result<Option<Origin<'a>>, ErrorReport> {
@@ -230,8 +230,7 @@ fn source<'a>(
             Err(gone(&format!("its backups are of {} by now, and not of {}", backup.resource_id, from.resource_id)))
         }
         Ok((_, Reach::Soon)) => Ok(None),
-        Ok((backup, Reach::Now)) if backup.is_kept => Ok(Some(Origin::Kept { resource_id: &backup.resource_id, at })),
-        Ok((_, Reach::Now)) => Ok(Some(Origin::Instant { instance, at })),
+        Ok((backup, Reach::Now)) => Ok(Some(Origin::InstantOf { resource_id: &backup.resource_id, at })),
     }
 }
 
@@ -272,9 +271,9 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_of_an_instant_is_asked_for_by_its_name_or_once_it_is_gone_by_its_id() {
+    fn an_instance_of_an_instant_is_asked_for_by_its_id_whether_it_runs_or_is_gone() {
         let made = |of: &str| Ok(Some(format!("{of} at 2026-11-23T09:00:00Z")));
-        assert_eq!(asked(&[backup("db-1", false, "09:05")]), made("pool"));
+        assert_eq!(asked(&[backup("db-1", false, "09:05")]), made("db-1"));
         assert_eq!(asked(&[backup("db-1", true, "09:05")]), made("db-1"));
         assert_eq!(asked(&[backup("db-1", false, "08:55")]), Ok(None), "its log of then is on its way");
     }
