@@ -18,6 +18,7 @@ use runtime::{
     services::Services,
     trouble::Trouble,
 };
+use tokio::sync::OnceCell;
 
 use super::{opened::Opened, reapply};
 
@@ -39,12 +40,12 @@ pub(super) async fn instances(services: &Services, id: RecoveryId) -> Result<&'s
     let recovery = services.catalog.advance_recovery(id, |recovery| recovery.begin(&planned, needed, now)).await?.value;
     services.all_clear(AlertClass::RecoveryAwaitsApproval, &id.to_string()).await?;
     let RecoveryState::Making { plan, work, .. } = &recovery.state else { return Ok(recovery.state.name()) };
-    let (mut instances, mut trouble) = (Vec::new(), Trouble::default());
+    let (mut instances, mut trouble, backups) = (Vec::new(), Trouble::default(), OnceCell::new());
     for made in &work.instances {
         let wanted = plan.instances.iter().find(|planned| planned.database == made.database);
         let stage = match wanted.and_then(|wanted| Some((wanted, wanted.from.as_ref()?))) {
             Some((wanted, from)) => {
-                Maker { services, recovery: id, wanted, from }.next(made.stage.clone()).await
+                Maker { services, recovery: id, wanted, from, backups: &backups }.next(made.stage.clone()).await
             }
             None => Ok(made.stage.clone()),
         };
@@ -95,37 +96,23 @@ struct Maker<'a> {
     recovery: RecoveryId,
     wanted: &'a PlannedInstance,
     from: &'a MadeFrom,
-}
-
-/// Whether RDS was asked.
-#[derive(Debug, PartialEq)]
-enum Asked {
-    Yes,
-    /// Not yet: it will have the log of the instant in some minutes.
-    NotYet,
+    /// Every instance's automated backups, once one asked for them.
+    backups: &'a OnceCell<Vec<AutomatedBackup>>,
 }
 
 impl Maker<'_> {
     async fn next(&self, stage: Stage) -> Result<Stage, ErrorReport> {
         let now = self.services.clock.now();
         let asked_at = match stage {
-            Stage::Due => {
-                return Ok(match self.ask().await? {
-                    Asked::Yes => Stage::Asked { at: now },
-                    Asked::NotYet => Stage::Due,
-                });
-            }
+            Stage::Due => return self.ask(now).await,
             Stage::Asked { at } | Stage::GivenBack { asked_at: at, .. } => at,
             Stage::Ready { .. } | Stage::Failed { .. } => return Ok(stage),
         };
         let name = &self.wanted.name;
         let instance = match self.services.clients.instances().describe(name).await {
             Ok(instance) => instance,
-            Err(error) if error.is_not_found() => {
-                // The call was lost on the way; asking again is asking for the same one.
-                self.ask().await?;
-                return Ok(Stage::Asked { at: asked_at });
-            }
+            // The call was lost on the way; asking again is asking for the same one.
+            Err(error) if error.is_not_found() => return self.ask(asked_at).await,
             Err(error) => return Err(error.into()),
         };
         recovered::check_ours(self.services, self.recovery, &instance)?;
@@ -152,18 +139,34 @@ impl Maker<'_> {
         }
     }
 
-    /// Asks RDS for it, with the settings of the instance that it replaces. Two deliveries ask for one.
-    async fn ask(&self) -> Result<Asked, ErrorReport> {
-        let backups;
+    /// Asks RDS for it. Two deliveries ask for one: what the first made is there, whatever RDS says of its source by now.
+    async fn ask(&self, at: Timestamp) -> Result<Stage, ErrorReport> {
+        match self.begin(at).await {
+            Err(refused) if is_for_good(&refused) && self.is_there().await? => Ok(Stage::Asked { at }),
+            begun => begun,
+        }
+    }
+
+    async fn is_there(&self) -> Result<bool, ErrorReport> {
+        match self.services.clients.instances().describe(&self.wanted.name).await {
+            Ok(instance) => recovered::check_ours(self.services, self.recovery, &instance).map(|()| true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Has RDS make it, with the settings of the instance that it replaces; due it stays until RDS has the log of its instant.
+    async fn begin(&self, at: Timestamp) -> Result<Stage, ErrorReport> {
         let from = match self.from {
             MadeFrom::Snapshot(from) => Origin::Snapshot(&from.identifier),
             MadeFrom::Instant(from) => {
-                backups = self.services.clients.instances().automated_backups().await?;
-                match source(&backups, self.wanted, from, self.services.clock.now())? {
+                let instances = self.services.clients.instances();
+                let backups = self.backups.get_or_try_init(|| async { instances.automated_backups().await }).await?;
+                match source(backups, self.wanted, from, self.services.clock.now())? {
                     Some(origin) => origin,
                     None => {
                         tracing::info!(instance = self.wanted.name, "RDS does not have the log of {} yet", from.as_of);
-                        return Ok(Asked::NotYet);
+                        return Ok(Stage::Due);
                     }
                 }
             }
@@ -187,7 +190,7 @@ impl Maker<'_> {
         if asked? == Started::Before {
             recovered::check_ours(services, self.recovery, &services.clients.instances().describe(&self.wanted.name).await?)?;
         }
-        Ok(Asked::Yes)
+        Ok(Stage::Asked { at })
     }
 
     /// The recorded settings, less what no call of ours can give: tags of AWS's own.
