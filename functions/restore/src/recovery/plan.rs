@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use aws::{SnapshotOf, SnapshotState};
+use aws::{AutomatedBackup, SnapshotOf, SnapshotState};
 use domain::{
     ErrorCode, ErrorReport, RecoveryId, caps,
-    plan::Plan,
+    plan::{Database, Plan},
     point::{Content, Kind, RecoveryPoint},
     recovery::{
         Chosen, Known, PlannedTenant, Progress, Recorded, RecoveredTenant, Recovery, RecoveryPlan, RecoveryState, Restorable,
@@ -82,7 +82,16 @@ async fn restorable(services: &Services, plan: &Plan, recovery: &Recovery) -> Re
     let Some(to) = recovery.to.filter(|_| recovery.native) else { return Ok(BTreeMap::new()) };
     let backups = services.clients.instances().automated_backups().await?;
     let now = services.clock.now();
-    let judged = |instance: &str| match source_of(&backups, instance, to, now) {
+    let subjects = plan.snapshot_subjects().into_iter().filter_map(|subject| plan.database(subject));
+    Ok(subjects.map(|database| (database.id.clone(), judged(database, &backups, to, now))).collect())
+}
+
+fn judged(database: &Database, backups: &[AutomatedBackup], to: Timestamp, now: Timestamp) -> Restorable {
+    if let Some(cluster) = &database.cluster {
+        let why = format!("it is in the Aurora cluster {cluster}, which is restored by hand (docs/unproven.md)");
+        return Restorable::No { why };
+    }
+    match source_of(backups, &database.instance, to, now) {
         Ok((backup, reach)) => {
             let waits_for = (reach == Reach::Soon).then(|| {
                 format!("RDS has its log of then, which takes it some minutes; it has it up to {}", backup.window.latest)
@@ -90,9 +99,7 @@ async fn restorable(services: &Services, plan: &Plan, recovery: &Recovery) -> Re
             Restorable::Yes { resource_id: backup.resource_id.clone(), waits_for }
         }
         Err(why) => Restorable::No { why },
-    };
-    let subjects = plan.snapshot_subjects().into_iter().filter_map(|subject| plan.database(subject));
-    Ok(subjects.map(|database| (database.id.clone(), judged(&database.instance))).collect())
+    }
 }
 
 /// Without the register nobody can say where a tenant lives.
@@ -181,4 +188,27 @@ async fn taken(
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws::RestoreWindow;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_database_in_an_aurora_cluster_is_restored_by_hand_and_that_is_said() {
+        let at = |time: &str| -> Timestamp { format!("2026-11-23T{time}:00Z").parse().unwrap() };
+        let window = RestoreWindow { earliest: at("02:00"), latest: at("10:00") };
+        let backups = [AutomatedBackup { instance: "one".into(), resource_id: "db-1".into(), is_kept: false, window }];
+        let of =
+            |database: serde_json::Value| judged(&serde_json::from_value(database).unwrap(), &backups, at("09:00"), at("10:00"));
+        let database = json!({ "id": "d", "instance": "one", "database": "d", "secret": "s" });
+        assert!(matches!(of(database.clone()), Restorable::Yes { resource_id, waits_for: None } if resource_id == "db-1"));
+        let mut clustered = database;
+        clustered["cluster"] = json!("trio");
+        let Restorable::No { why } = of(clustered) else { panic!("made from the log of one of its instances") };
+        assert!(why.contains("in the Aurora cluster trio, which is restored by hand"), "{why}");
+    }
 }
