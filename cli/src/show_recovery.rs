@@ -77,8 +77,13 @@ fn instances(answer: &Value) -> String {
     let shown: Vec<Vec<String>> = items(answer, "instances")
         .iter()
         .map(|made| {
-            let fields = ["database", "replaces", "instance", "source", "as_of"];
-            let mut row: Vec<String> = fields.map(|field| cell(&made[field])).into();
+            let mut row: Vec<String> = ["database", "replaces", "instance"].map(|field| cell(&made[field])).into();
+            // Another instance may have had the name at that instant; the id says which one was chosen.
+            row.push(match made["resource_id"].as_str() {
+                Some(_) => format!("{} of {}", cell(&made["source"]), cell(&made["resource_id"])),
+                None => cell(&made["source"]),
+            });
+            row.push(cell(&made["as_of"]));
             row.push(cell(&made["stage"]).replace('_', " "));
             row.extend([duration(&made["rto_ms"]), duration(&made["rpo_ms"]), cell(&made["message"])]);
             row
@@ -187,7 +192,7 @@ mod tests {
     fn a_report_shows_who_is_back_who_is_not_and_what_it_took() {
         let answer = json!({
             "recovery": "rc_1", "state": "done", "to": "t", "native": true, "outcome": "failed in part", "notes": ["the register says\u{1b}[2J"],
-            "instances": [{ "database": "central", "replaces": "old", "instance": "new", "source": "instant", "as_of": "t", "stage": "ready", "rto_ms": 61_500,
+            "instances": [{ "database": "central", "replaces": "old", "instance": "new", "source": "instant", "resource_id": "db-1", "as_of": "t", "stage": "ready", "rto_ms": 61_500,
                             "rpo_ms": 7_200_000, "lacks": ["roles was `r` and is nothing (by hand)"] }],
             "tenants": [
                 { "tenant": "@central", "class": "critical", "source": "export", "point": "rp_1", "progress": "proven", "rows": 7, "rto_ms": 900 },
@@ -205,6 +210,7 @@ mod tests {
             "it is damaged",
             "instance central: roles was `r` and is nothing (by hand)",
             "note: never proven",
+            "instant of db-1",
             "to               t, exactly, where RDS has the log",
             "1 proven, 3 as of the instant, 0 as of the snapshot",
         ] {

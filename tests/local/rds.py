@@ -78,9 +78,9 @@ class PostgresBackend(models.RDSBackend):
 
     def restore_db_instance_to_point_in_time(self, source_db_identifier, target_db_identifier, overrides):
         resource_id = overrides.pop("source_dbi_resource_id", None)
-        if resource_id and resource_id not in self.kept:
-            raise _no_such_backup(resource_id)
         kept = self.kept.get(resource_id)
+        if resource_id and not kept:
+            source_db_identifier = self._running(resource_id)
         source = kept[0] if kept else self.describe_db_instances(source_db_identifier)[0]
         window = kept[1] if kept else self._restore_window(source)
         if not window:
@@ -120,6 +120,13 @@ class PostgresBackend(models.RDSBackend):
         if resource_id not in self.kept:
             raise _no_such_backup(resource_id)
         return _automated_backup(*self.kept.pop(resource_id), "deleting")
+
+    def _running(self, resource_id) -> str:
+        """The name of an instance by its resource id."""
+        for instance in self.databases.values():
+            if instance.dbi_resource_id == resource_id:
+                return instance.db_instance_identifier
+        raise _no_such_backup(resource_id)
 
     def _restore_window(self, instance) -> tuple[float, float] | None:
         """The moments (Unix seconds, whole) that an instance can be restored to."""

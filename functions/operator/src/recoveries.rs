@@ -31,6 +31,34 @@ pub(crate) struct Wish {
     reason: String,
 }
 
+impl Wish {
+    /// # Errors
+    /// If it cannot be meant.
+    fn check(&self, now: Timestamp) -> Result<(), ErrorReport> {
+        let reason = self.reason.trim();
+        let malformed = |message: String| Err(ErrorReport::new(ErrorCode::MalformedEvent, message));
+        if reason.is_empty() || reason.len() > caps::FREE_TEXT_BYTES_MAX {
+            return malformed(format!(
+                "a recovery needs a reason of 1 to {} bytes, for the people who approve it and for the audit trail",
+                caps::FREE_TEXT_BYTES_MAX
+            ));
+        }
+        if let Some(time) = self.time.filter(|time| *time > now) {
+            return malformed(format!("{time} is in the future: leave the time out for the newest there is"));
+        }
+        match self.time {
+            Some(time) if self.native => check_whole_second(time)?,
+            None if self.native => {
+                return malformed(
+                    "native point-in-time recovery needs the time; leave `native` out for the newest there is".to_owned(),
+                );
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Which {
@@ -46,26 +74,9 @@ pub(crate) struct Agreement {
 
 /// Records a recovery and starts its runbook, which plans it and then waits for other people.
 pub(crate) async fn request(services: &Services, caller: &Identity, wish: Wish) -> Result<Value, ErrorReport> {
-    let (reason, now) = (wish.reason.trim(), services.clock.now());
-    let malformed = |message: String| Err(ErrorReport::new(ErrorCode::MalformedEvent, message));
-    if reason.is_empty() || reason.len() > caps::FREE_TEXT_BYTES_MAX {
-        return malformed(format!(
-            "a recovery needs a reason of 1 to {} bytes, for the people who approve it and for the audit trail",
-            caps::FREE_TEXT_BYTES_MAX
-        ));
-    }
-    if let Some(time) = wish.time.filter(|time| *time > now) {
-        return malformed(format!("{time} is in the future: leave the time out for the newest there is"));
-    }
-    match wish.time {
-        Some(time) if wish.native => check_whole_second(time)?,
-        None if wish.native => {
-            return malformed(
-                "native point-in-time recovery needs the time; leave `native` out for the newest there is".to_owned(),
-            );
-        }
-        _ => {}
-    }
+    let now = services.clock.now();
+    wish.check(now)?;
+    let reason = wish.reason.trim();
     let machine = services.config.recovery_machine()?;
     let id = services.fresh.recovery_id();
     let recovery = Recovery::new(id, wish.time, reason.to_owned(), caller.clone(), now).natively(wish.native);
@@ -262,6 +273,7 @@ fn shown_instance(recovery: &Recovery, planned: &PlannedInstance, work: Option<&
         "source": from.map(|from| if matches!(from, MadeFrom::Instant(_)) { "instant" } else { "snapshot" }),
         "point": from.and_then(MadeFrom::point),
         "snapshot": from.and_then(snapshot_of),
+        "resource_id": from.and_then(resource_id),
         "as_of": from.map(MadeFrom::as_of),
         "rpo_ms": from.map(|from| recovery.rpo_ms(from.as_of())),
     });
@@ -281,6 +293,14 @@ fn snapshot_of(from: &MadeFrom) -> Option<&str> {
     match from {
         MadeFrom::Snapshot(from) => Some(&from.identifier),
         MadeFrom::Instant(_) => None,
+    }
+}
+
+/// Which instance it is, of all that have or had this name.
+fn resource_id(from: &MadeFrom) -> Option<&str> {
+    match from {
+        MadeFrom::Snapshot(_) => None,
+        MadeFrom::Instant(from) => Some(&from.resource_id),
     }
 }
 
@@ -306,9 +326,45 @@ fn shown_tenant(recovery: &Recovery, tenant: &RecoveredTenant) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use domain::{forecast::Forecast, recovery::RecoveryPlan};
+    use domain::{
+        forecast::Forecast,
+        recovery::{FromInstant, RecoveryPlan},
+    };
 
     use super::*;
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let now: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+        let check = |fields: Value| serde_json::from_value::<Wish>(fields).unwrap().check(now);
+        check(json!({ "reason": "gone" })).unwrap();
+        check(json!({ "reason": "gone", "native": true, "time": "2026-11-23T09:00:00Z" })).unwrap();
+        for (wish, expected) in [
+            (json!({ "reason": "gone", "native": true }), "needs the time"),
+            (json!({ "reason": "gone", "native": true, "time": "2026-11-23T09:00:00.5Z" }), "leave the fraction out"),
+            (json!({ "reason": "gone", "time": "2026-11-23T10:00:01Z" }), "in the future"),
+            (json!({ "reason": " " }), "needs a reason"),
+        ] {
+            let report = check(wish.clone()).unwrap_err();
+            assert_eq!(report.code, ErrorCode::MalformedEvent, "{wish}");
+            assert!(report.message.contains(expected), "{wish}: {report}");
+        }
+    }
+
+    #[test]
+    fn an_instance_of_an_instant_is_shown_with_rdss_id_of_the_one_whose_log_it_is() {
+        let at = Timestamp::UNIX_EPOCH;
+        let person = Identity { arn: "arn:aws:iam::1:user/ana".into(), principal: "ana".into(), account: "1".into() };
+        let id = "rc_00000000-0000-7000-8000-000000000001".parse().unwrap();
+        let from = FromInstant { resource_id: "db-1".into(), as_of: at, settings_of: None };
+        let from = Some(MadeFrom::Instant(from));
+        let planned = PlannedInstance { database: "pool".into(), replaces: "old".into(), name: "new".into(), from };
+        let shown = shown_instance(&Recovery::new(id, Some(at), "gone".into(), person, at), &planned, None);
+        assert_eq!(
+            (&shown["source"], &shown["resource_id"], &shown["snapshot"]),
+            (&json!("instant"), &json!("db-1"), &Value::Null)
+        );
+    }
 
     #[test]
     fn the_audit_trail_says_approved_only_once_enough_have_agreed() {

@@ -9,7 +9,7 @@ use aws_sdk_rds::{
 use jiff::Timestamp;
 
 use crate::{
-    AwsError, Call, InstanceSettings, Remedy, Started,
+    Answer, AwsError, Call, InstanceSettings, Remedy, Started,
     rds_settings::own,
     settings_lost,
     time::{date_time, timestamp},
@@ -72,8 +72,9 @@ pub enum Origin<'a> {
         /// The instant, inside of [`Instances::restorable`].
         at: Timestamp,
     },
-    /// What a deleted instance held at an instant, by the automated backups that RDS keeps of it.
-    Kept {
+    /// What the instance with this id held at an instant, whatever it is called by now, and also if it is gone and RDS keeps its automated
+    /// backups.
+    InstantOf {
         /// RDS's immutable id of that instance.
         resource_id: &'a str,
         /// The instant, inside of the window of [`Instances::automated_backups`].
@@ -85,7 +86,7 @@ impl std::fmt::Display for Origin<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Snapshot(name) => f.write_str(name),
-            Self::Instant { instance: source, at } | Self::Kept { resource_id: source, at } => write!(f, "{source} at {at}"),
+            Self::Instant { instance: source, at } | Self::InstantOf { resource_id: source, at } => write!(f, "{source} at {at}"),
         }
     }
 }
@@ -194,11 +195,12 @@ impl Instances {
     /// [`Started::Before`] says that there is one of that name, whoever made it.
     ///
     /// # Errors
-    /// If the snapshot does not exist, the instant cannot be restored, or one of the source's groups no longer exists.
+    /// If the snapshot does not exist, the instant cannot be restored, or one of the source's groups no longer exists. `Unusable` if RDS
+    /// refuses what was asked for, as it will every time.
     pub async fn restore(&self, wanted: &Restoration<'_>) -> Result<Started, AwsError> {
         match wanted.from {
             Origin::Snapshot(snapshot) => self.restore_snapshot(wanted, snapshot).await,
-            Origin::Instant { at, .. } | Origin::Kept { at, .. } => self.restore_to_point_in_time(wanted, at).await,
+            Origin::Instant { at, .. } | Origin::InstantOf { at, .. } => self.restore_to_point_in_time(wanted, at).await,
         }
     }
 
@@ -212,7 +214,7 @@ impl Instances {
             }
             Err(error) => {
                 let subject = format!("{} from {}", wanted.name, wanted.from);
-                Err(Call::new("rds:RestoreDBInstanceFromDBSnapshot", subject).failed(error))
+                Err(refused_or(Answer::of(error), Call::new("rds:RestoreDBInstanceFromDBSnapshot", subject)))
             }
         }
     }
@@ -220,8 +222,7 @@ impl Instances {
     async fn restore_to_point_in_time(&self, wanted: &Restoration<'_>, at: Timestamp) -> Result<Started, AwsError> {
         let call = self.client.restore_db_instance_to_point_in_time();
         let call = match wanted.from {
-            // A deleted instance has no name any more.
-            Origin::Kept { resource_id, .. } => call.source_dbi_resource_id(resource_id),
+            Origin::InstantOf { resource_id, .. } => call.source_dbi_resource_id(resource_id),
             Origin::Instant { instance: name, .. } | Origin::Snapshot(name) => call.source_db_instance_identifier(name),
         };
         let call = wanted.settings.name_in_restore_to_time(wanted.purpose, call.restore_time(date_time(at)));
@@ -232,7 +233,7 @@ impl Instances {
             }
             Err(error) => {
                 let subject = format!("{} from {}", wanted.name, wanted.from);
-                Err(Call::new("rds:RestoreDBInstanceToPointInTime", subject).failed(error))
+                Err(refused_or(Answer::of(error), Call::new("rds:RestoreDBInstanceToPointInTime", subject)))
             }
         }
     }
@@ -356,6 +357,24 @@ impl Instances {
     }
 }
 
+/// Sorts the failure of a restore. What RDS refuses about this one instance it refuses every time, and of no other. That its source is in
+/// another state, or that there is no room for it today, passes.
+fn refused_or(answer: Answer, call: Call) -> AwsError {
+    let refused = answer.is(&[
+        "DBSubnetGroupDoesNotCoverEnoughAZs",
+        "InvalidParameterCombination",
+        "InvalidParameterValue",
+        "InvalidRestoreFault",
+        "InvalidSubnet",
+        "InvalidVPCNetworkStateFault",
+        "NetworkTypeNotSupported",
+        "PointInTimeRestoreNotEnabled",
+        "StorageTypeNotSupported",
+        "ValidationError",
+    ]);
+    if refused { AwsError::Unusable { call, answer } } else { answer.sorted(call) }
+}
+
 pub(crate) fn to_tags(tags: &Tags) -> Vec<Tag> {
     tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }
@@ -412,8 +431,27 @@ fn read_instance(found: &DbInstance, call: Call) -> Result<Instance, AwsError> {
 #[cfg(test)]
 mod tests {
     use aws_sdk_rds::{primitives::DateTime, types::RestoreWindow as Window};
+    use domain::{Class, Coded};
 
     use super::*;
+
+    #[test]
+    fn what_rds_refuses_about_a_new_instance_is_for_a_person_and_what_passes_is_tried_again() {
+        let class = |code: &str| {
+            let answer = Answer { code: code.to_owned(), message: String::new(), status: Some(400) };
+            refused_or(answer, Call::new("rds:RestoreDBInstanceToPointInTime", "new from old")).code().class()
+        };
+        for refused in
+            ["PointInTimeRestoreNotEnabled", "InvalidRestoreFault", "InvalidParameterCombination", "InvalidParameterValue"]
+        {
+            assert_eq!(class(refused), Class::Permanent, "{refused}");
+        }
+        for passes in ["InvalidDBInstanceState", "InvalidDBSnapshotState", "InsufficientDBInstanceCapacity", "InternalFailure"] {
+            assert_eq!(class(passes), Class::Transient, "{passes}");
+        }
+        assert_eq!(class("Throttling"), Class::Throttled);
+        assert_eq!(class("AccessDenied"), Class::Denied);
+    }
 
     #[test]
     fn only_automated_backups_of_this_regions_instances_that_can_be_restored_from_count() {

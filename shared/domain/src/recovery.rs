@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    choice::{Chosen, Known, Restorable, Taken, World, choose, class_rank, ranges},
+    choice::{Chosen, Known, Recorded, Restorable, Taken, World, choose, class_rank, ranges},
     plan::{FromInstant, FromSnapshot, MadeFrom, PlannedInstance, RecoveryPlan},
     report::{Outcome, Report, Tally},
     tenant::{PlannedTenant, Progress, RecoveredTenant, Source},

@@ -40,7 +40,8 @@ pub fn check_whole_second(at: Timestamp) -> Result<(), ErrorReport> {
 
 /// The automated backups from which an instance can be made as it was at an instant, and whether it can be by now.
 ///
-/// They are those of whatever had this name then: it may be gone, and another may have taken its name.
+/// They are those of what has this name now, or had it when it was deleted: RDS lists no names of before. What had the name then and was
+/// called otherwise since, as when two change places, is not found under it. Whoever agrees is shown RDS's id of what was chosen.
 ///
 /// # Errors
 /// Why it cannot, for people.
@@ -51,13 +52,13 @@ pub fn source_of<'a>(
     now: Timestamp,
 ) -> Result<(&'a AutomatedBackup, Reach), String> {
     // RDS's names have no case.
-    let mut named = backups.iter().filter(|backup| backup.instance.eq_ignore_ascii_case(instance));
+    let named = backups.iter().filter(|backup| backup.instance.eq_ignore_ascii_case(instance));
     let holds = |backup: &&AutomatedBackup| (backup.window.earliest..=backup.window.latest).contains(&at);
     if let Some(backup) = named.clone().find(holds) {
         return Ok((backup, Reach::Now));
     }
     let Some(running) = named.clone().find(|backup| !backup.is_kept) else {
-        return Err(match named.next() {
+        return Err(match named.max_by_key(|backup| backup.window.latest) {
             None => format!("RDS keeps no automated backups of {instance}"),
             Some(AutomatedBackup { window, .. }) => {
                 format!(
@@ -73,7 +74,7 @@ pub fn source_of<'a>(
     }
     if now.duration_since(at) > SignedDuration::from_secs(caps::LOG_BEHIND_AT_MOST_S) {
         return Err(format!(
-            "RDS can restore {instance} to instants from {earliest} to {latest}, and has stopped to keep its log long before {at}"
+            "RDS can restore {instance} to instants from {earliest} to {latest}, and has stopped to keep its log before {at}"
         ));
     }
     Ok((running, Reach::Soon))
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_is_made_of_what_had_its_name_at_the_instant() {
+    fn an_instance_is_made_of_whichever_of_its_name_was_there_at_the_instant() {
         let backups = [backup("db-now", false, "06:00:00", "10:00:00"), backup("db-then", true, "02:00:00", "05:00:00")];
         let found = |instant: &str| {
             let (backup, reach) = source_of(&backups, "pool", at(instant), at("10:04:00")).unwrap();
@@ -171,11 +172,14 @@ mod tests {
         let refused =
             |backups: &[AutomatedBackup], instant: &str| source_of(backups, "pool", at(instant), at("10:04:00")).unwrap_err();
         let (running, kept) = (backup("a", false, "06:00:00", "07:00:00"), backup("b", true, "02:00:00", "09:59:00"));
+        let older = backup("c", true, "01:00:00", "01:30:00");
         for (backups, instant, expected) in [
             (&[][..], "04:00:00", "RDS keeps no automated backups of pool"),
             (from_ref(&running), "05:59:59", "and 2026-11-23T05:59:59Z is before"),
-            (from_ref(&running), "08:00:00", "has stopped to keep its log"),
+            (from_ref(&running), "08:00:00", "has stopped to keep its log before 2026-11-23T08:00:00Z"),
             (from_ref(&kept), "10:00:00", "pool is gone, and RDS has kept what it takes for instants from"),
+            (&[older.clone(), kept.clone()], "10:00:00", "from 2026-11-23T02:00:00Z to 2026-11-23T09:59:00Z"),
+            (&[kept.clone(), older], "10:00:00", "from 2026-11-23T02:00:00Z to 2026-11-23T09:59:00Z"),
         ] {
             let why = refused(backups, instant);
             assert!(why.contains(expected), "{instant}: {why}");

@@ -6,6 +6,7 @@ use domain::{
     Class, ErrorCode, ErrorReport, RecoveryId,
     alert::AlertClass,
     caps,
+    plan::Plan,
     point::{Content, Kind},
     recovery::{FromInstant, MadeFrom, MadeInstance, PlannedInstance, RecoveryState, Stage},
     slot::Subject,
@@ -17,6 +18,7 @@ use runtime::{
     services::Services,
     trouble::Trouble,
 };
+use tokio::sync::OnceCell;
 
 use super::{opened::Opened, reapply};
 
@@ -38,30 +40,55 @@ pub(super) async fn instances(services: &Services, id: RecoveryId) -> Result<&'s
     let recovery = services.catalog.advance_recovery(id, |recovery| recovery.begin(&planned, needed, now)).await?.value;
     services.all_clear(AlertClass::RecoveryAwaitsApproval, &id.to_string()).await?;
     let RecoveryState::Making { plan, work, .. } = &recovery.state else { return Ok(recovery.state.name()) };
-    let (mut instances, mut trouble) = (Vec::new(), Trouble::default());
+    let (mut instances, mut trouble, backups) = (Vec::new(), Trouble::default(), OnceCell::new());
     for made in &work.instances {
         let wanted = plan.instances.iter().find(|planned| planned.database == made.database);
         let stage = match wanted.and_then(|wanted| Some((wanted, wanted.from.as_ref()?))) {
-            Some((wanted, from)) => Maker { services, recovery: id, wanted, from }.next(made.stage.clone()).await,
+            Some((wanted, from)) => {
+                Maker { services, recovery: id, wanted, from, backups: &backups }.next(made.stage.clone()).await
+            }
             None => Ok(made.stage.clone()),
         };
         // One instance's trouble is its own: the others go on, and what they have become is recorded.
-        let stage = stage.unwrap_or_else(|report| match report.code.class() {
-            Class::Transient | Class::Throttled | Class::Conflict => {
-                trouble.note(&format!("instance {}", made.name), report);
-                made.stage.clone()
-            }
-            Class::Permanent | Class::Integrity | Class::Denied => {
+        let stage = stage.unwrap_or_else(|report| {
+            if is_for_good(&report) {
                 tracing::error!(instance = made.name, error.code = report.code.name(), "{}", report.message);
                 Stage::Failed { at: services.clock.now(), message: report.to_string() }
+            } else {
+                trouble.note(&format!("instance {}", made.name), report);
+                made.stage.clone()
             }
         });
         instances.push(MadeInstance { stage, ..made.clone() });
     }
-    let now = services.clock.now();
+    let (hopeless, now) = (refuse_hopeless(&opened.plan, &instances), services.clock.now());
     let recovery = services.catalog.advance_recovery(id, |recovery| recovery.made(instances, now)).await?.value;
+    hopeless?;
     trouble.into_result()?;
     Ok(recovery.state.name())
+}
+
+/// Without the register nobody can say where a tenant lives: once its instance cannot be made, no other is waited for.
+fn refuse_hopeless(plan: &Plan, instances: &[MadeInstance]) -> Result<(), ErrorReport> {
+    let register = &plan.register.database;
+    let subject = plan.snapshot_subject_of(register).unwrap_or(register);
+    match instances.iter().find(|made| made.database == subject).map(|made| &made.stage) {
+        Some(Stage::Failed { message, .. }) => {
+            let message = format!(
+                "the instance of the register's database {register} cannot be made, so nobody could say where the tenants live: {message}; \
+                 mend that, or choose another time, and ask for another recovery"
+            );
+            Err(ErrorReport::new(ErrorCode::RestoreRefused, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_for_good(report: &ErrorReport) -> bool {
+    match report.code.class() {
+        Class::Transient | Class::Throttled | Class::Conflict => false,
+        Class::Permanent | Class::Integrity | Class::Denied => true,
+    }
 }
 
 struct Maker<'a> {
@@ -69,37 +96,23 @@ struct Maker<'a> {
     recovery: RecoveryId,
     wanted: &'a PlannedInstance,
     from: &'a MadeFrom,
-}
-
-/// Whether RDS was asked.
-#[derive(Debug, PartialEq)]
-enum Asked {
-    Yes,
-    /// Not yet: it will have the log of the instant in some minutes.
-    NotYet,
+    /// Every instance's automated backups, once one asked for them.
+    backups: &'a OnceCell<Vec<AutomatedBackup>>,
 }
 
 impl Maker<'_> {
     async fn next(&self, stage: Stage) -> Result<Stage, ErrorReport> {
         let now = self.services.clock.now();
         let asked_at = match stage {
-            Stage::Due => {
-                return Ok(match self.ask().await? {
-                    Asked::Yes => Stage::Asked { at: now },
-                    Asked::NotYet => Stage::Due,
-                });
-            }
+            Stage::Due => return self.ask(now).await,
             Stage::Asked { at } | Stage::GivenBack { asked_at: at, .. } => at,
             Stage::Ready { .. } | Stage::Failed { .. } => return Ok(stage),
         };
         let name = &self.wanted.name;
         let instance = match self.services.clients.instances().describe(name).await {
             Ok(instance) => instance,
-            Err(error) if error.is_not_found() => {
-                // The call was lost on the way; asking again is asking for the same one.
-                self.ask().await?;
-                return Ok(Stage::Asked { at: asked_at });
-            }
+            // The call was lost on the way; asking again is asking for the same one.
+            Err(error) if error.is_not_found() => return self.ask(asked_at).await,
             Err(error) => return Err(error.into()),
         };
         recovered::check_ours(self.services, self.recovery, &instance)?;
@@ -126,18 +139,34 @@ impl Maker<'_> {
         }
     }
 
-    /// Asks RDS for it, with the settings of the instance that it replaces. Two deliveries ask for one.
-    async fn ask(&self) -> Result<Asked, ErrorReport> {
-        let backups;
+    /// Asks RDS for it. Two deliveries ask for one: what the first made is there, whatever RDS says of its source by now.
+    async fn ask(&self, at: Timestamp) -> Result<Stage, ErrorReport> {
+        match self.begin(at).await {
+            Err(refused) if is_for_good(&refused) && self.is_there().await? => Ok(Stage::Asked { at }),
+            begun => begun,
+        }
+    }
+
+    async fn is_there(&self) -> Result<bool, ErrorReport> {
+        match self.services.clients.instances().describe(&self.wanted.name).await {
+            Ok(instance) => recovered::check_ours(self.services, self.recovery, &instance).map(|()| true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Has RDS make it, with the settings of the instance that it replaces; due it stays until RDS has the log of its instant.
+    async fn begin(&self, at: Timestamp) -> Result<Stage, ErrorReport> {
         let from = match self.from {
             MadeFrom::Snapshot(from) => Origin::Snapshot(&from.identifier),
             MadeFrom::Instant(from) => {
-                backups = self.services.clients.instances().automated_backups().await?;
-                match source(&backups, self.wanted, from, self.services.clock.now())? {
+                let instances = self.services.clients.instances();
+                let backups = self.backups.get_or_try_init(|| async { instances.automated_backups().await }).await?;
+                match source(backups, self.wanted, from, self.services.clock.now())? {
                     Some(origin) => origin,
                     None => {
                         tracing::info!(instance = self.wanted.name, "RDS does not have the log of {} yet", from.as_of);
-                        return Ok(Asked::NotYet);
+                        return Ok(Stage::Due);
                     }
                 }
             }
@@ -161,7 +190,7 @@ impl Maker<'_> {
         if asked? == Started::Before {
             recovered::check_ours(services, self.recovery, &services.clients.instances().describe(&self.wanted.name).await?)?;
         }
-        Ok(Asked::Yes)
+        Ok(Stage::Asked { at })
     }
 
     /// The recorded settings, less what no call of ours can give: tags of AWS's own.
@@ -182,11 +211,11 @@ impl Maker<'_> {
     }
 }
 
-/// What RDS restores an instance to its instant from, if it can by now. It must be the instance that was agreed to: RDS may have let its
-/// backups go since, and another may have taken its name.
+/// What RDS restores an instance to its instant from, if it can by now. It must be the instance that was agreed to, and is asked for by its
+/// id: RDS may have let its backups go since, and another may have taken its name.
 fn source<'a>(
     backups: &'a [AutomatedBackup],
-    wanted: &'a PlannedInstance,
+    wanted: &PlannedInstance,
     from: &FromInstant,
     now: Timestamp,
 ) -> Result<Option<Origin<'a>>, ErrorReport> {
@@ -204,8 +233,7 @@ fn source<'a>(
             Err(gone(&format!("its backups are of {} by now, and not of {}", backup.resource_id, from.resource_id)))
         }
         Ok((_, Reach::Soon)) => Ok(None),
-        Ok((backup, Reach::Now)) if backup.is_kept => Ok(Some(Origin::Kept { resource_id: &backup.resource_id, at })),
-        Ok((_, Reach::Now)) => Ok(Some(Origin::Instant { instance, at })),
+        Ok((backup, Reach::Now)) => Ok(Some(Origin::InstantOf { resource_id: &backup.resource_id, at })),
     }
 }
 
@@ -216,6 +244,7 @@ fn ms(from: Timestamp, to: Timestamp) -> i64 {
 #[cfg(test)]
 mod tests {
     use aws::RestoreWindow;
+    use serde_json::json;
 
     use super::*;
 
@@ -245,11 +274,36 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_of_an_instant_is_asked_for_by_its_name_or_once_it_is_gone_by_its_id() {
+    fn an_instance_of_an_instant_is_asked_for_by_its_id_whether_it_runs_or_is_gone() {
         let made = |of: &str| Ok(Some(format!("{of} at 2026-11-23T09:00:00Z")));
-        assert_eq!(asked(&[backup("db-1", false, "09:05")]), made("pool"));
+        assert_eq!(asked(&[backup("db-1", false, "09:05")]), made("db-1"));
         assert_eq!(asked(&[backup("db-1", true, "09:05")]), made("db-1"));
         assert_eq!(asked(&[backup("db-1", false, "08:55")]), Ok(None), "its log of then is on its way");
+    }
+
+    #[test]
+    fn once_the_instance_of_the_register_cannot_be_made_no_other_is_waited_for() {
+        let database = |id: &str| json!({ "id": id, "instance": format!("i-{id}"), "database": "d", "secret": "s" });
+        let plan = Plan::parse(
+            &json!({
+                "version": 1, "environment": "test", "time_zone": "UTC",
+                "register": { "database": "central", "query": "SELECT" },
+                "databases": [database("central"), database("pool")],
+                "rules": [{ "id": "r", "kind": "export", "classes": ["c"], "schedule": { "daily_at": "03:15" }, "rpo_minutes": 1500 }],
+                "retention": { "keep_all_days": 7, "daily": 14, "weekly": 8, "monthly": 12, "yearly": 3, "min_proven": 1,
+                               "max_expire_per_run": 100, "apply": false }
+            })
+            .to_string(),
+        )
+        .unwrap();
+        let failed = || Stage::Failed { at: at("09:10"), message: "RDS keeps no automated backups of i-central".into() };
+        let made = |database: &str, stage: Stage| MadeInstance { database: database.into(), name: "n".into(), stage };
+        let refused = |central: Stage, pool: Stage| refuse_hopeless(&plan, &[made("pool", pool), made("central", central)]);
+        refused(Stage::Asked { at: at("09:05") }, failed()).unwrap();
+        let report = refused(failed(), Stage::Asked { at: at("09:05") }).unwrap_err();
+        assert_eq!(report.code, ErrorCode::RestoreRefused);
+        assert!(report.message.contains("database central cannot be made"), "{report}");
+        assert!(report.message.contains("RDS keeps no automated backups of i-central"), "{report}");
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use aws::{SnapshotOf, SnapshotState};
+use aws::{AutomatedBackup, SnapshotOf, SnapshotState};
 use domain::{
-    ErrorCode, ErrorReport, RecoveryId, RecoveryPointId, caps,
-    plan::Plan,
+    ErrorCode, ErrorReport, RecoveryId, caps,
+    plan::{Database, Plan},
     point::{Content, Kind, RecoveryPoint},
     recovery::{
-        Chosen, Known, PlannedTenant, Progress, RecoveredTenant, Recovery, RecoveryPlan, RecoveryState, Restorable, Source,
-        Taken, World, choose,
+        Chosen, Known, PlannedTenant, Progress, Recorded, RecoveredTenant, Recovery, RecoveryPlan, RecoveryState, Restorable,
+        Source, Taken, World, choose,
     },
     register::{Register, Tenant},
     slot::Subject,
@@ -36,7 +36,7 @@ pub(super) async fn plan(services: &Services, id: RecoveryId) -> Result<&'static
     let (mut snapshots, mut settings, mut missing) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     for subject in plan.snapshot_subjects() {
         let points = usable(services, &Subject::Instance(subject.to_owned()), Kind::Snapshot, None).await?;
-        settings.extend(newest_settings(&points).map(|point| (subject.to_owned(), point)));
+        settings.insert(subject.to_owned(), recorded_settings(&points));
         snapshots.insert(subject.to_owned(), taken(services, points, recovery.to, &mut missing).await?);
     }
     let restorable = restorable(services, &plan, &recovery).await?;
@@ -82,7 +82,16 @@ async fn restorable(services: &Services, plan: &Plan, recovery: &Recovery) -> Re
     let Some(to) = recovery.to.filter(|_| recovery.native) else { return Ok(BTreeMap::new()) };
     let backups = services.clients.instances().automated_backups().await?;
     let now = services.clock.now();
-    let judged = |instance: &str| match source_of(&backups, instance, to, now) {
+    let subjects = plan.snapshot_subjects().into_iter().filter_map(|subject| plan.database(subject));
+    Ok(subjects.map(|database| (database.id.clone(), judged(database, &backups, to, now))).collect())
+}
+
+fn judged(database: &Database, backups: &[AutomatedBackup], to: Timestamp, now: Timestamp) -> Restorable {
+    if let Some(cluster) = &database.cluster {
+        let why = format!("it is in the Aurora cluster {cluster}, which is restored by hand (docs/unproven.md)");
+        return Restorable::No { why };
+    }
+    match source_of(backups, &database.instance, to, now) {
         Ok((backup, reach)) => {
             let waits_for = (reach == Reach::Soon).then(|| {
                 format!("RDS has its log of then, which takes it some minutes; it has it up to {}", backup.window.latest)
@@ -90,9 +99,7 @@ async fn restorable(services: &Services, plan: &Plan, recovery: &Recovery) -> Re
             Restorable::Yes { resource_id: backup.resource_id.clone(), waits_for }
         }
         Err(why) => Restorable::No { why },
-    };
-    let subjects = plan.snapshot_subjects().into_iter().filter_map(|subject| plan.database(subject));
-    Ok(subjects.map(|database| (database.id.clone(), judged(&database.instance))).collect())
+    }
 }
 
 /// Without the register nobody can say where a tenant lives.
@@ -144,9 +151,9 @@ async fn usable(
     Ok(usable)
 }
 
-fn newest_settings(points: &[RecoveryPoint]) -> Option<RecoveryPointId> {
+fn recorded_settings(points: &[RecoveryPoint]) -> Vec<Recorded> {
     let has = |point: &&RecoveryPoint| matches!(point.content(), Some(Content::Snapshot { settings, .. }) if !settings.is_null());
-    points.iter().find(has).map(|point| point.id)
+    points.iter().filter(has).map(|point| Recorded { point: point.id, at: point.scheduled_time }).collect()
 }
 
 /// The snapshots that RDS still has, until one is old enough. What the catalog believes in and RDS does not know is told.
@@ -181,4 +188,27 @@ async fn taken(
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws::RestoreWindow;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_database_in_an_aurora_cluster_is_restored_by_hand_and_that_is_said() {
+        let at = |time: &str| -> Timestamp { format!("2026-11-23T{time}:00Z").parse().unwrap() };
+        let window = RestoreWindow { earliest: at("02:00"), latest: at("10:00") };
+        let backups = [AutomatedBackup { instance: "one".into(), resource_id: "db-1".into(), is_kept: false, window }];
+        let of =
+            |database: serde_json::Value| judged(&serde_json::from_value(database).unwrap(), &backups, at("09:00"), at("10:00"));
+        let database = json!({ "id": "d", "instance": "one", "database": "d", "secret": "s" });
+        assert!(matches!(of(database.clone()), Restorable::Yes { resource_id, waits_for: None } if resource_id == "db-1"));
+        let mut clustered = database;
+        clustered["cluster"] = json!("trio");
+        let Restorable::No { why } = of(clustered) else { panic!("made from the log of one of its instances") };
+        assert!(why.contains("in the Aurora cluster trio, which is restored by hand"), "{why}");
+    }
 }

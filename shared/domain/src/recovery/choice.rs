@@ -27,6 +27,15 @@ pub struct Taken {
     pub as_of: Timestamp,
 }
 
+/// Settings of an instance that somebody recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// The recovery point whose record has them.
+    pub point: RecoveryPointId,
+    /// The time of its slot: they were read once its snapshot was stored, which is minutes later, or an hour.
+    pub at: Timestamp,
+}
+
 /// Whether RDS can restore an instance to the instant that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Restorable {
@@ -63,8 +72,8 @@ pub struct World<'a> {
     pub to: Option<Timestamp>,
     /// By the database that stands for an instance: its snapshots.
     pub snapshots: BTreeMap<String, Vec<Taken>>,
-    /// By the same, the recovery point with its newest recorded settings.
-    pub settings: BTreeMap<String, RecoveryPointId>,
+    /// By the same, its recorded settings.
+    pub settings: BTreeMap<String, Vec<Recorded>>,
     /// By the same, whether RDS can restore it to that instant; empty if nobody asked for that.
     pub restorable: BTreeMap<String, Restorable>,
     /// The protected tenants, the platform's own databases included.
@@ -99,7 +108,8 @@ pub fn choose(world: World<'_>) -> Chosen {
         let Some(database) = plan.database(subject) else { continue };
         let taken = snapshots.get(subject).map_or(&[][..], Vec::as_slice);
         let newest = taken.iter().filter(|taken| taken.point.is_usable() && taken.as_of <= until).max_by_key(|taken| taken.as_of);
-        let settings_of = settings.get(subject).copied();
+        let recorded = settings_as_of(settings.get(subject).map_or(&[][..], Vec::as_slice), until);
+        let settings_of = recorded.map(|recorded| recorded.point);
         let snapshot = newest.and_then(|taken| from_snapshot(taken, settings_of)).map(MadeFrom::Snapshot);
         let from = match (restorable.get(subject), to) {
             (Some(Restorable::Yes { resource_id, waits_for }), Some(as_of)) => {
@@ -115,12 +125,17 @@ pub fn choose(world: World<'_>) -> Chosen {
         };
         match &from {
             Some(from) => {
-                match from.settings_of() {
-                    None => notes.push(format!("instance {subject}: nobody recorded its settings, so it gets RDS's defaults")),
-                    Some(point) if from.point().is_some_and(|own| own != point) => {
-                        notes.push(format!("instance {subject}: its snapshot has no settings; it gets those of {point}"));
+                match recorded.filter(|recorded| from.settings_of() == Some(recorded.point)) {
+                    _ if from.settings_of().is_none() => {
+                        notes.push(format!("instance {subject}: nobody recorded its settings, so it gets RDS's defaults"));
                     }
-                    Some(_) => {}
+                    Some(Recorded { point, at }) if from.point().is_some_and(|own| own != point) => {
+                        notes.push(format!("instance {subject}: its snapshot has no settings; it gets those of {point} of {at}"));
+                    }
+                    Some(Recorded { point, at }) if at > until => notes.push(format!(
+                        "instance {subject}: nobody had recorded its settings by then; it gets those of {point} of {at}, which are newer"
+                    )),
+                    _ => {}
                 }
                 made_from.insert(subject.to_owned(), from.clone());
             }
@@ -144,6 +159,12 @@ pub fn choose(world: World<'_>) -> Chosen {
     }
     planned.sort_by_cached_key(|tenant| priority(plan, tenant));
     Chosen { instances, tenants: planned, notes }
+}
+
+/// The newest settings that were recorded at or before `until`; if there are none, the newest of all.
+fn settings_as_of(recorded: &[Recorded], until: Timestamp) -> Option<Recorded> {
+    let newest = |all: &mut dyn Iterator<Item = &Recorded>| all.max_by_key(|recorded| recorded.at).copied();
+    newest(&mut recorded.iter().filter(|recorded| recorded.at <= until)).or_else(|| newest(&mut recorded.iter()))
 }
 
 fn from_snapshot(taken: &Taken, settings_of: Option<RecoveryPointId>) -> Option<FromSnapshot> {

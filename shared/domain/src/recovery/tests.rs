@@ -97,11 +97,24 @@ fn world(plan: &Plan, to: Option<&str>, tenants: Vec<Known>) -> Chosen {
 
 /// The same, where RDS can restore some instances to that instant, or says why it cannot.
 fn native_world(plan: &Plan, to: Option<&str>, tenants: Vec<Known>, restorable: &[(&str, Restorable)]) -> Chosen {
+    world_with_settings(plan, to, tenants, restorable, &[])
+}
+
+/// The same, where settings of `pool` were recorded at some times.
+fn world_with_settings(
+    plan: &Plan,
+    to: Option<&str>,
+    tenants: Vec<Known>,
+    restorable: &[(&str, Restorable)],
+    recorded: &[(u128, &str)],
+) -> Chosen {
     let snapshots = [
         ("central".to_owned(), vec![snapshot("central", 1, "05:00"), snapshot("central", 2, "07:00")]),
         ("pool".to_owned(), vec![snapshot("pool", 3, "06:30")]),
     ];
-    let settings = Default::default();
+    let point = |n: u128| RecoveryPointId::from_uuid(Uuid::from_u128(n));
+    let recorded = recorded.iter().map(|(n, time)| Recorded { point: point(*n), at: at(time) }).collect();
+    let settings = [("pool".to_owned(), recorded)].into();
     let restorable = restorable.iter().map(|(subject, judged)| ((*subject).to_owned(), judged.clone())).collect();
     choose(World { plan, recovery: recovery_id(), to: to.map(at), snapshots: snapshots.into(), settings, restorable, tenants })
 }
@@ -183,6 +196,32 @@ fn an_instance_is_made_of_the_very_instant_where_rds_can_and_of_its_snapshot_whe
 
     let soon = native_world(&plan, Some("06:45"), vec![], &[("pool", yes(Some("RDS has the log")))]);
     assert!(soon.notes.contains(&"instance pool: it can be made only once RDS has the log".to_owned()), "{:?}", soon.notes);
+}
+
+#[test]
+fn an_instance_of_an_instant_gets_the_settings_of_then_and_newer_ones_only_if_there_are_no_others_and_that_is_said() {
+    let plan = plan();
+    let chosen = |recorded: &[(u128, &str)]| {
+        let chosen = world_with_settings(&plan, Some("06:45"), vec![], &[("pool", yes(None))], recorded);
+        let said: Vec<String> = chosen.notes.into_iter().filter(|note| note.starts_with("instance pool")).collect();
+        let point = chosen.instances[1].from.as_ref().unwrap().settings_of().map(|point| point.uuid().as_u128());
+        (point, said.join("\n"))
+    };
+    for recorded in [&[(13, "07:00"), (12, "06:45"), (11, "06:00")][..], &[(11, "06:00"), (12, "06:45"), (13, "06:46")]] {
+        assert_eq!(chosen(recorded), (Some(12), String::new()));
+    }
+    let (point, said) = chosen(&[(13, "07:00"), (14, "08:00")]);
+    let named = RecoveryPointId::from_uuid(Uuid::from_u128(14));
+    assert_eq!(point, Some(14));
+    assert_eq!(
+        said,
+        format!(
+            "instance pool: nobody had recorded its settings by then; it gets those of {named} of 2026-11-23T08:00:00Z, which are newer"
+        )
+    );
+    let (point, said) = chosen(&[]);
+    assert_eq!(point, None);
+    assert!(said.contains("it gets RDS's defaults"), "{said}");
 }
 
 #[test]
