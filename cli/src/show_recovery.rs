@@ -66,6 +66,9 @@ pub(crate) fn recovery(answer: &Value) -> String {
     lines.push(match answer["state"].as_str() {
         Some("requested" | "planned") => format!("next: holdfast recover preview {id}"),
         Some("awaiting_approval") => format!("next, by another person: holdfast recover approve {id}"),
+        Some("approved" | "making" | "restoring") if answer["under_way"] == true => {
+            format!("the work is under way; next: holdfast recover watch {id}")
+        }
         Some("approved" | "making" | "restoring") => format!("next: holdfast recover watch {id}"),
         Some("done") => "next: point the application at the new instances (docs/runbooks/environment-lost.md)".to_owned(),
         _ => String::new(),
@@ -186,6 +189,13 @@ mod tests {
         let text =
             recovery(&json!({ "recovery": "rc_1", "state": "awaiting_approval", "approvals_needed": 2, "approvals_missing": 1 }));
         assert!(text.contains("still needed     1 of 2 other people"), "{text}");
+    }
+
+    #[test]
+    fn what_was_woken_is_said_to_be_under_way() {
+        let answer = |under_way: Value| json!({ "recovery": "rc_1", "state": "approved", "under_way": under_way });
+        assert!(recovery(&answer(json!(true))).ends_with("the work is under way; next: holdfast recover watch rc_1"));
+        assert!(recovery(&answer(Value::Null)).ends_with("\nnext: holdfast recover watch rc_1"));
     }
 
     #[test]

@@ -79,8 +79,15 @@ pub(crate) fn check(answer: &Value) -> String {
         cell(&answer["objects"])
     );
     let mut lines = vec![looked_at];
-    if chain["after"] != 0 {
-        lines.push(format!("note: links up to place {} were not followed this time", cell(&chain["after"])));
+    lines.extend(not_followed(chain));
+    for former in items(answer, "former") {
+        lines.push(format!(
+            "{} links of the chain under its former name {} followed, to place {}",
+            cell(&former["links"]),
+            cell(&former["vault_tenant"]),
+            cell(&former["published"])
+        ));
+        lines.extend(not_followed(former));
     }
     if answer["truncated"] == true {
         lines.push("note: older recovery points were not looked at; name one with --point".to_owned());
@@ -96,6 +103,10 @@ pub(crate) fn check(answer: &Value) -> String {
     lines.push(String::new());
     lines.push(table(&["object", "what is wrong", "needed by"], &found));
     lines.join("\n")
+}
+
+fn not_followed(chain: &Value) -> Option<String> {
+    (chain["after"] != 0).then(|| format!("note: links up to place {} were not followed this time", cell(&chain["after"])))
 }
 
 fn needed_by(found: &Value) -> String {
@@ -187,6 +198,16 @@ mod tests {
         assert!(last[2].ends_with("the chain") && last[1].ends_with("rp_1 and 29 more") && last[0].ends_with("rp_1"), "{text}");
         let clean = check(&json!({ "tenant": "acme", "chain": { "after": 0, "links": 3 }, "points": [], "findings_count": 0 }));
         assert!(clean.contains("nothing is missing") && !clean.contains("note"), "{clean}");
+    }
+
+    #[test]
+    fn a_check_says_what_was_followed_under_former_names_too() {
+        let chain = json!({ "after": 0, "links": 3, "published": 3 });
+        let former = json!([{ "vault_tenant": "vt_1", "after": 7, "links": 2, "published": 9 }]);
+        let text = check(&json!({ "tenant": "acme", "chain": chain, "former": former, "points": [], "findings_count": 0 }));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1], "2 links of the chain under its former name vt_1 followed, to place 9");
+        assert!(lines[2].contains("up to place 7"), "{text}");
     }
 
     #[test]

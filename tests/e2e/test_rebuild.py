@@ -170,6 +170,9 @@ def test_a_tenant_that_was_backed_up_under_a_new_name_before_the_rebuild_goes_by
     assert of_the_tenant < listed, "what lies under either name is there to restore from"
     for point in listed:
         assert stack.invoke("verify", {"item": {"tenant": VICTIM, "recovery_point": point, "restore_test": False}})["bad"] == 0
+    checked = console.run("vault", "check", "--tenant", VICTIM)
+    assert [former["vault_tenant"] for former in checked["former"]] == [old] and checked["findings"] == []
+    assert {point["vault_tenant"] for point in checked["points"]} == {old, new["vault_tenant"]}
     left = table.known()
     assert rebuild(stack)[1]["names_recorded"] == 0 and table.known() == left
 

@@ -115,10 +115,11 @@ def test_a_recovery_to_a_time_brings_back_nothing_newer_and_a_start_that_was_los
         disaster.console.run("recover", "run", recovery)
     agree_and_lose_the_start(disaster.stack, recovery, plan["preview"]["digest"])
     assert disaster.console.run("recover", "preview", recovery)["state"] == "approved"
-    disaster.console.run("recover", "run", recovery)
+    assert disaster.console.run("recover", "run", recovery)["under_way"] is True
     status, report, seen = disaster.watch(recovery)
     assert status == 0 and report["report"]["tally"]["as_of_snapshot"] == len(disaster.everybody), seen
-    assert disaster.console.run("recover", "run", recovery)["state"] == "done", "and changes nothing"
+    again = disaster.console.run("recover", "run", recovery)
+    assert (again["state"], again["under_way"]) == ("done", False), "and changes nothing"
     only = [tenant for tenant in disaster.everybody if tenant.id in SNAPSHOT_ONLY]
     assert disaster.differences(report, only) == {}
 

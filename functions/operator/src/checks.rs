@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aws::Execution;
 use catalog::tenants::TenantRecord;
 use domain::{
-    ErrorCode, ErrorReport, RecoveryPointId, RunId, TenantId, caps,
+    ErrorCode, ErrorReport, RecoveryPointId, RunId, TenantId, VaultTenantId, caps,
     identity::Identity,
     point::{Proof, RecoveryPoint},
 };
@@ -58,44 +58,68 @@ pub(crate) async fn check(services: &Services, caller: &Identity, asked: Check) 
     }
 }
 
-/// Follows the chain, and looks for everything that the recovery points need.
+/// Follows the chain, and looks for everything that the recovery points need: under the tenant's present name, and under former ones that it
+/// has recovery points under.
 async fn look(services: &Services, record: &TenantRecord, named: Option<RecoveryPointId>) -> Result<Value, ErrorReport> {
-    let all = placed(services, record, None, caps::LISTED_POINTS_MAX).await?;
-    let published = all.published();
-    let mut points: Vec<RecoveryPoint> = match named {
-        Some(id) => vec![services.catalog.point(&record.tenant.id, id).await?.value],
-        None => all.newest_first.into_iter().map(|(_, point)| point).filter(|point| point.content().is_some()).collect(),
+    let named = match named {
+        Some(id) => Some(services.catalog.point(&record.tenant.id, id).await?.value),
+        None => None,
     };
-    let truncated = cut(&mut points, POINTS_CHECKED_MAX) || all.cut_off;
-    let after = published.saturating_sub(PLACES_FOLLOWED_MAX);
-    let chain = services.vault.check_chain(record.vault_tenant, after, published).await?;
-    let stored = services.vault.stored(record.vault_tenant).await?;
-    let mut findings = Findings::default();
-    findings.add(&chain, None);
-    let mut checked = Vec::new();
-    for point in &points {
-        let (vault_tenant, reference) = point_ref(point)?;
-        // Of a tenant's opaque name that is no longer its own, nothing was listed.
-        if vault_tenant != record.vault_tenant {
-            return Err(ErrorReport::new(ErrorCode::UnknownRecoveryPoint, of_another_name(record, point)));
-        }
-        let report = services.vault.check_presence(vault_tenant, point.id, &reference, &stored).await?;
-        findings.add(&report, Some(point.id));
-        checked.push(json!({
-            "point": point.id, "kind": point.kind, "scheduled_time": point.scheduled_time, "sequence": reference.sequence,
-            "findings": report.findings.len() as u64 + report.findings_left_off,
-        }));
+    if let Some(point) = &named
+        && !record.names().contains(&point_ref(point)?.0)
+    {
+        return Err(ErrorReport::new(ErrorCode::UnknownRecoveryPoint, of_another_name(record, point)));
     }
+    let mut parts = Vec::new();
+    for name in record.names() {
+        let placed = placed(services, record, name, None, caps::LISTED_POINTS_MAX).await?;
+        if name == record.vault_tenant || !placed.newest_first.is_empty() {
+            parts.push((name, placed));
+        }
+    }
+    // Each has its share of what one call can do, so that none is left out for good.
+    let (points_max, places_max) = (POINTS_CHECKED_MAX / parts.len(), PLACES_FOLLOWED_MAX / parts.len() as u64);
+    let (mut findings, mut chains, mut checked) = (Findings::default(), Vec::new(), Vec::new());
+    let (mut objects, mut truncated) = (0, false);
+    for (name, all) in parts {
+        let published = all.published();
+        let cut_off = all.cut_off;
+        let mut points: Vec<RecoveryPoint> = match &named {
+            Some(point) => Vec::from_iter((point_ref(point)?.0 == name).then(|| point.clone())),
+            None => all.newest_first.into_iter().map(|(_, point)| point).filter(|point| point.content().is_some()).collect(),
+        };
+        truncated |= cut(&mut points, points_max) || cut_off;
+        let after = published.saturating_sub(places_max);
+        let chain = services.vault.check_chain(name, after, published).await?;
+        let stored = services.vault.stored(name).await?;
+        findings.add(&chain, None);
+        for point in &points {
+            let (_, reference) = point_ref(point)?;
+            let report = services.vault.check_presence(name, point.id, &reference, &stored).await?;
+            findings.add(&report, Some(point.id));
+            checked.push(json!({
+                "point": point.id, "kind": point.kind, "scheduled_time": point.scheduled_time, "sequence": reference.sequence,
+                "vault_tenant": name, "findings": report.findings.len() as u64 + report.findings_left_off,
+            }));
+        }
+        objects += stored.objects();
+        chains.push((name, json!({ "after": after, "links": chain.links, "published": published })));
+    }
+    let mut chains = chains.into_iter();
+    let chain = chains.next().map(|(_, chain)| chain);
+    let with_name = |(name, mut chain): (VaultTenantId, Value)| {
+        chain["vault_tenant"] = json!(name);
+        chain
+    };
     Ok(json!({
-        "tenant": record.tenant.id, "chain": { "after": after, "links": chain.links, "published": published },
-        "objects": stored.objects(), "points": checked, "truncated": truncated,
-        "findings": findings.shown(), "findings_count": findings.count(),
+        "tenant": record.tenant.id, "chain": chain, "former": chains.map(with_name).collect::<Vec<_>>(), "objects": objects,
+        "points": checked, "truncated": truncated, "findings": findings.shown(), "findings_count": findings.count(),
     }))
 }
 
 fn of_another_name(record: &TenantRecord, point: &RecoveryPoint) -> String {
     format!(
-        "recovery point {} lies under another opaque name than tenant {}'s of today; check it with --read-data, which follows its own",
+        "recovery point {} lies under an opaque name that is not known as tenant {}'s; check it with --read-data, which follows its own",
         point.id, record.tenant.id
     )
 }

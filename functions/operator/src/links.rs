@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use catalog::tenants::TenantRecord;
 use domain::{
-    Coded, ErrorCode, ErrorReport, RecoveryPointId, TenantId, caps,
+    Coded, ErrorCode, ErrorReport, RecoveryPointId, TenantId, VaultTenantId, caps,
     point::{Content, Kind, RecoveryPoint},
     slot::Subject,
 };
@@ -46,7 +46,7 @@ pub(crate) async fn list(services: &Services, asked: LinksOf) -> Result<Value, E
     match &asked.tenant {
         Some(tenant) => {
             let record = services.tenant(tenant).await?;
-            let points = placed(services, &record, asked.kind, caps::LISTED_POINTS_MAX).await?;
+            let points = placed(services, &record, record.vault_tenant, asked.kind, caps::LISTED_POINTS_MAX).await?;
             truncated = points.cut_off;
             for (n, (sequence, point)) in points.newest_first.iter().enumerate() {
                 let mut line = line(&record, *sequence, point);
@@ -62,7 +62,7 @@ pub(crate) async fn list(services: &Services, asked: LinksOf) -> Result<Value, E
         None => {
             for record in services.catalog.tenants().await? {
                 for kind in asked.kind.map_or(EXPORTED.to_vec(), |kind| vec![kind]) {
-                    let points = placed(services, &record, Some(kind), caps::POINTS_OF_EACH_MAX).await?;
+                    let points = placed(services, &record, record.vault_tenant, Some(kind), caps::POINTS_OF_EACH_MAX).await?;
                     links.extend(points.newest_first.iter().map(|(sequence, point)| line(&record, *sequence, point)));
                 }
             }
@@ -72,7 +72,7 @@ pub(crate) async fn list(services: &Services, asked: LinksOf) -> Result<Value, E
     Ok(json!({ "links": links, "truncated": truncated }))
 }
 
-/// A tenant's recovery points that have a place in its chain.
+/// A tenant's recovery points that have a place in one of its chains.
 pub(crate) struct Placed {
     /// Each with its place.
     pub(crate) newest_first: Vec<(u64, RecoveryPoint)>,
@@ -87,10 +87,11 @@ impl Placed {
     }
 }
 
-/// The recovery points of a tenant, of one kind or all that lie in the vault, by their places in the chain.
+/// The recovery points of a tenant under one of its names, of one kind or all that lie in the vault, by their places in the chain.
 pub(crate) async fn placed(
     services: &Services,
     record: &TenantRecord,
+    name: VaultTenantId,
     kind: Option<Kind>,
     limit: usize,
 ) -> Result<Placed, ErrorReport> {
@@ -98,7 +99,7 @@ pub(crate) async fn placed(
     let cut_off = points.len() >= limit;
     let points = points.into_iter().map(|point| point.value);
     let mut newest_first: Vec<(u64, RecoveryPoint)> =
-        points.filter_map(|point| Some((place_in_chain(&point, record.vault_tenant)?, point))).collect();
+        points.filter_map(|point| Some((place_in_chain(&point, name)?, point))).collect();
     newest_first.sort_by_key(|(place, _)| Reverse(*place));
     Ok(Placed { newest_first, cut_off })
 }

@@ -161,7 +161,11 @@ pub(crate) async fn run(services: &Services, caller: &Identity, which: Which) ->
     };
     let outcome = woken.as_ref().map_or_else(|report| format!("not done: {report}"), |_| "runs".to_owned());
     services.audit(Phase::Outcome, &caller.arn, "recover.run", &subject, &outcome).await?;
-    Ok(shown(&woken?))
+    let woken = woken?;
+    let mut shown = shown(&woken);
+    // Whoever called could not tell it from one that was approved and still sleeps.
+    shown["under_way"] = json!(!woken.state.is_final());
+    Ok(shown)
 }
 
 /// Lets the runbook of an approved recovery go on.

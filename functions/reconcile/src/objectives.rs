@@ -76,7 +76,8 @@ fn not_kept(tenant: &Tenant, objectives: &Objectives) -> Vec<(AlertClass, Said)>
             ),
             meaning: "whether every stored byte of it is still what was written is not known; it may well be".to_owned(),
             remedy: format!(
-                "see `holdfast alerts` for what keeps the rounds of verify from reading it, and mend that;                  `holdfast vault check --tenant {id} --read-data 1/1` reads the newest now"
+                "see `holdfast alerts` for what keeps the rounds of verify from reading it, and mend that; \
+                 `holdfast vault check --tenant {id} --read-data 1/1` reads the newest now"
             ),
         };
         found.push((AlertClass::ReadingOld, said));

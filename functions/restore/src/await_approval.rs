@@ -12,18 +12,22 @@ use crate::audited::audited;
 /// Records the token that lets the runbook go on.
 pub(crate) async fn await_approval(services: &Services, id: RequestId, task_token: String) -> Result<&'static str, ErrorReport> {
     let asked = services.catalog.request(id).await?.value;
-    let waits = Box::pin(wait(services, id, task_token));
+    let waits = Box::pin(wait(services, &asked, task_token));
     let request = audited(services, "restore.await_approval", &asked, waits, |request| request.state.name().to_owned()).await?;
     Ok(request.state.name())
 }
 
-async fn wait(services: &Services, id: RequestId, task_token: String) -> Result<RestoreRequest, ErrorReport> {
-    let request = services.catalog.advance(id, |request| request.await_approval(task_token)).await?.value;
+async fn wait(services: &Services, asked: &RestoreRequest, task_token: String) -> Result<RestoreRequest, ErrorReport> {
+    let plan = services.plan().await?;
+    let needed = services.approvals_needed(&plan, asked).await?;
+    let request = services.catalog.advance(asked.id, |request| request.await_approval(task_token)).await?.value;
     if let RequestState::AwaitingApproval { preview, .. } = &request.state {
-        let plan = services.plan().await?;
-        let needed = services.approvals_needed(&plan, &request).await?;
-        let said = said(&request, preview, needed);
-        services.raise(&plan, AlertClass::RestoreAwaitsApproval, &id.to_string(), said).await?;
+        let (id, said) = (request.id.to_string(), said(&request, preview, needed));
+        if let Err(report) = services.raise(&plan, AlertClass::RestoreAwaitsApproval, &id, said).await {
+            // The request waits all the same, and reconcile tells what could not be told. With this step the token would fail that is kept
+            // by now, and whoever agrees before it is begun again would agree to nothing.
+            tracing::error!(request.id = id, error.code = report.code.name(), "nobody was asked to agree: {}", report.message);
+        }
     }
     Ok(request)
 }

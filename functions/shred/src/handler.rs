@@ -87,6 +87,9 @@ async fn carry_out(services: &Services, plan: &Plan, erasure: &Erasure, invocati
     // Before anything goes: a key that turns out to be another's afterwards would leave half an erasure.
     let keys: BTreeSet<&String> = going.keys.iter().chain(&erasure.going.keys).collect();
     check_keys(services, erasure, &keys).await?;
+    // The rounds that learn of former names visit protected tenants only. What lies under one that is not recorded would not be counted,
+    // nor swept.
+    services.catalog.know_names_of(tenant, &points).await?;
     services.catalog.advance_erasure(id, |erasure| erasure.execute(&going, needed, services.clock.now())).await?;
 
     let_go(services, erasure, invocation).await?;

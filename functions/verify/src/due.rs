@@ -3,7 +3,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use catalog::{Versioned, drills::Test};
+use catalog::{Catalog, Versioned, drills::Test};
 use domain::{
     ErrorCode, ErrorReport, RecoveryPointId, caps,
     plan::Plan,
@@ -91,19 +91,57 @@ async fn of_subject(
     kind: Kind,
     tick: Timestamp,
 ) -> Result<(Vec<DueTest>, Vec<RecoveryPoint>), ErrorReport> {
-    let points = services.catalog.points(&subject, Some(kind), caps::LISTED_POINTS_MAX).await?;
+    let points = points(&services.catalog, &subject, &[kind], caps::POINTS_OF_A_KIND_MAX).await?;
     let available: Vec<RecoveryPoint> =
         points.into_iter().map(|point| point.value).filter(|point| point.content().is_some()).collect();
-    let checked = checked(services, &subject).await?;
+    let checked = checked(&services.catalog, &subject, &[kind], caps::POINTS_OF_A_KIND_MAX).await?;
     let none = Checked::default();
     let known = available.iter().map(|point| (point, checked.get(&point.id).unwrap_or(&none)));
     Ok((tests_due(known, &plan.verification, tick), available))
 }
 
-/// What was done about a subject's recovery points.
-pub(crate) async fn checked(services: &Services, subject: &Subject) -> Result<BTreeMap<RecoveryPointId, Checked>, ErrorReport> {
-    let records: Vec<Versioned<_>> = services.catalog.checked(subject, caps::LISTED_POINTS_MAX).await?;
-    Ok(records.into_iter().map(|record| (record.value.point, record.value.checked)).collect())
+/// Every record of a subject's recovery points of these kinds, the newest of each first.
+///
+/// # Errors
+/// If the catalog cannot be read, or there are `most` of a kind.
+pub(crate) async fn points(
+    catalog: &Catalog,
+    subject: &Subject,
+    kinds: &[Kind],
+    most: usize,
+) -> Result<Vec<Versioned<RecoveryPoint>>, ErrorReport> {
+    let mut points = Vec::new();
+    for kind in kinds {
+        points.extend(all(catalog.points(subject, Some(*kind), most).await?, *kind, most)?);
+    }
+    Ok(points)
+}
+
+/// What was done about a subject's recovery points of these kinds.
+///
+/// # Errors
+/// As [`points`].
+pub(crate) async fn checked(
+    catalog: &Catalog,
+    subject: &Subject,
+    kinds: &[Kind],
+    most: usize,
+) -> Result<BTreeMap<RecoveryPointId, Checked>, ErrorReport> {
+    let mut checked = BTreeMap::new();
+    for kind in kinds {
+        let records = all(catalog.checked(subject, *kind, most).await?, *kind, most)?;
+        checked.extend(records.into_iter().map(|record| (record.value.point, record.value.checked)));
+    }
+    Ok(checked)
+}
+
+/// Refuses a listing that may have left something out: nobody would hear that it is checked no more.
+fn all<T>(listed: Vec<T>, kind: Kind, most: usize) -> Result<Vec<T>, ErrorReport> {
+    if listed.len() >= most {
+        let message = format!("there are {most} records of its {} recovery points, or more, too many to check by", kind.name());
+        return Err(ErrorReport::new(ErrorCode::SourceRefused, message));
+    }
+    Ok(listed)
 }
 
 /// The clones of one instance.
@@ -151,6 +189,9 @@ fn of_instance(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use catalog::{MemoryTable, Taken};
     use domain::{
         point::{Content, Proof},
         slot::Slot,
@@ -208,6 +249,30 @@ mod tests {
         assert_eq!(clones[0].tests.iter().map(|test| test.tenant.as_str()).collect::<Vec<_>>(), ["b", "a"]);
         assert_eq!(clones.iter().map(|clone| clone.snapshot.id).collect::<Vec<_>>(), [snapshots[0].id, snapshots[2].id]);
         assert!(clones[0].urgency > clones[1].urgency, "{clones:?}");
+    }
+
+    #[tokio::test]
+    async fn many_records_of_one_kind_leave_none_of_another_out_and_more_than_can_be_listed_are_told() {
+        let catalog = Catalog::new(Arc::new(MemoryTable::default()));
+        let subject = Subject::Tenant("acme".parse().unwrap());
+        let kinds = [Kind::Database, Kind::Configuration];
+        for (kind, hour) in [(Kind::Configuration, 1), (Kind::Database, 2), (Kind::Database, 3), (Kind::Database, 4)] {
+            let at: Timestamp = format!("2026-11-23T{hour:02}:15:00Z").parse().unwrap();
+            let slot = Slot { rule: "hourly".into(), scheduled_time: at, subject: subject.clone(), kind };
+            let run = "run_00000000-0000-0000-0000-000000000001".parse().unwrap();
+            let Taken::Held(held) = catalog.take_slot(&slot, run, at).await.unwrap() else { panic!("done") };
+            catalog.record_checked(&held.value, |checked| checked.present_at = Some(at)).await.unwrap();
+        }
+        let listed = points(&catalog, &subject, &kinds, 4).await.unwrap();
+        let oldest = &listed.last().unwrap().value;
+        assert_eq!((listed.len(), oldest.kind), (4, Kind::Configuration));
+        let done = checked(&catalog, &subject, &kinds, 4).await.unwrap();
+        assert_eq!((done.len(), done.contains_key(&oldest.id)), (4, true));
+        for cut in [points(&catalog, &subject, &kinds, 3).await.err(), checked(&catalog, &subject, &kinds, 3).await.err()] {
+            let report = cut.unwrap();
+            assert_eq!(report.code, ErrorCode::SourceRefused);
+            assert!(report.message.contains("3 records of its database recovery points"), "{report}");
+        }
     }
 
     #[test]

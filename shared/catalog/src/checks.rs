@@ -2,7 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use domain::{RecoveryPointId, point::RecoveryPoint, slot::Subject, verification::Checked};
+use domain::{
+    RecoveryPointId,
+    point::{Kind, RecoveryPoint},
+    slot::Subject,
+    verification::Checked,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -93,12 +98,17 @@ impl Record for Round {
 }
 
 impl Catalog {
-    /// What was done about a subject's recovery points, the newest of each kind first.
+    /// What was done about a subject's recovery points of one kind, the newest first.
     ///
     /// # Errors
     /// If the table fails.
-    pub async fn checked(&self, subject: &Subject, limit: usize) -> Result<Vec<Versioned<CheckedRecord>>, TableError> {
-        self.list(&partition(subject), "", Order::Descending, limit).await
+    pub async fn checked(
+        &self,
+        subject: &Subject,
+        kind: Kind,
+        limit: usize,
+    ) -> Result<Vec<Versioned<CheckedRecord>>, TableError> {
+        self.list(&partition(subject), &format!("{}#", kind.name()), Order::Descending, limit).await
     }
 
     /// Adds to what was done about a recovery point.
@@ -191,7 +201,7 @@ mod tests {
         }
         catalog.record_reading(&subject, None).await.unwrap();
         assert_eq!(catalog.reading(&subject).await.unwrap().unwrap().value.unread_since, None);
-        assert!(catalog.checked(&subject, 10).await.unwrap().is_empty());
+        assert!(catalog.checked(&subject, Kind::Database, 10).await.unwrap().is_empty());
     }
 
     #[tokio::test]
@@ -202,7 +212,7 @@ mod tests {
         catalog.record_checked(&new, |checked| checked.present_at = Some(at)).await.unwrap();
         catalog.record_checked(&old, |checked| checked.tested_at = Some(at)).await.unwrap();
         catalog.record_checked(&new, |checked| checked.tried_at = Some(at)).await.unwrap();
-        let listed = catalog.checked(&new.subject, 10).await.unwrap();
+        let listed = catalog.checked(&new.subject, new.kind, 10).await.unwrap();
         assert_eq!(listed.iter().map(|record| record.value.point).collect::<Vec<_>>(), [new.id, old.id]);
         let expected = Checked { present_at: Some(at), tried_at: Some(at), ..Checked::default() };
         assert_eq!(listed[0].value.checked, expected);

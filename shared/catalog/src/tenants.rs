@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use domain::{
     ErasureId, ErrorReport, TenantId, VaultTenantId,
     error::{Coded, ErrorCode},
+    point::{Content, RecoveryPoint},
     register::Tenant,
 };
 use jiff::Timestamp;
@@ -208,6 +209,23 @@ impl Catalog {
         Ok(true)
     }
 
+    /// Records every other name under which these recovery points of a tenant have their content, or had it. A catalog that was rebuilt
+    /// before former names were recorded knows them from nothing else.
+    ///
+    /// # Errors
+    /// As [`Catalog::know_former_name`].
+    pub async fn know_names_of(&self, id: &TenantId, points: &[RecoveryPoint]) -> Result<(), TenantError> {
+        let of = |point: &RecoveryPoint| match point.last_content() {
+            Some(Content::Export { vault_tenant, .. }) => Some(*vault_tenant),
+            _ => None,
+        };
+        let names: BTreeSet<VaultTenantId> = points.iter().filter_map(of).collect();
+        for name in names {
+            self.know_former_name(id, name).await?;
+        }
+        Ok(())
+    }
+
     /// The tenant with this id.
     ///
     /// # Errors
@@ -272,14 +290,18 @@ mod tests {
     use super::*;
     use crate::{MemoryTable, Taken};
 
-    #[tokio::test]
-    async fn an_erased_tenant_is_remembered_without_its_particulars_and_the_register_brings_none_back() {
-        let catalog = Catalog::new(Arc::new(MemoryTable::default()));
-        let acme: Tenant = serde_json::from_value(serde_json::json!({
+    fn acme() -> Tenant {
+        serde_json::from_value(serde_json::json!({
             "id": "acme", "database_id": "shared", "layout": "schema", "database": "app", "schema": "tenant_acme",
             "criticality": "standard", "time_zone": "Europe/Oslo", "status": "active", "created_at": "2024-01-01T00:00:00Z",
         }))
-        .unwrap();
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_erased_tenant_is_remembered_without_its_particulars_and_the_register_brings_none_back() {
+        let catalog = Catalog::new(Arc::new(MemoryTable::default()));
+        let acme = acme();
         let now = Timestamp::UNIX_EPOCH;
         let [first, other] = [1, 2].map(|n| format!("vt_00000000-0000-0000-0000-00000000000{n}").parse().unwrap());
         let [one, two] =
@@ -299,11 +321,7 @@ mod tests {
     #[tokio::test]
     async fn no_name_under_which_something_may_be_stored_is_forgotten() {
         let catalog = Catalog::new(Arc::new(MemoryTable::default()));
-        let mut acme: Tenant = serde_json::from_value(serde_json::json!({
-            "id": "acme", "database_id": "shared", "layout": "schema", "database": "app", "schema": "tenant_acme",
-            "criticality": "standard", "time_zone": "Europe/Oslo", "status": "active", "created_at": "2024-01-01T00:00:00Z",
-        }))
-        .unwrap();
+        let mut acme = acme();
         let (id, now) = (acme.id.clone(), Timestamp::UNIX_EPOCH);
         let [drawn, old, older, others] =
             [1, 2, 3, 4].map(|n| format!("vt_00000000-0000-0000-0000-00000000000{n}").parse().unwrap());
@@ -336,14 +354,45 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_name_that_only_the_recovery_points_know_is_learnt_from_them_whatever_became_of_them() {
+        let catalog = Catalog::new(Arc::new(MemoryTable::default()));
+        let (acme, now) = (acme(), Timestamp::UNIX_EPOCH);
+        let [present, gone, kept, others] =
+            [1, 2, 3, 4].map(|n| format!("vt_00000000-0000-0000-0000-00000000000{n}").parse().unwrap());
+        catalog.remember_tenant(&acme, present, now).await.unwrap();
+        let slot =
+            Slot { rule: "daily".into(), scheduled_time: now, subject: Subject::Tenant(acme.id.clone()), kind: Kind::Database };
+        let running = RecoveryPoint::begin(&slot, "run_00000000-0000-0000-0000-000000000001".parse().unwrap(), now);
+        let under = |vault_tenant| {
+            let content = Content::Export {
+                vault_tenant,
+                sequence: 1,
+                link_sha256: "00".into(),
+                parent: None,
+                rows: 1,
+                plaintext_bytes: 1,
+                stored_bytes: 1,
+                read: None,
+            };
+            running.clone().publish(content, now).unwrap()
+        };
+        let swept = under(gone).expire(now).unwrap().sweep(now).unwrap();
+        let points = [running.clone(), swept, under(kept), under(present)];
+        for _ in 0..2 {
+            catalog.know_names_of(&acme.id, &points).await.unwrap();
+            assert_eq!(catalog.tenant(&acme.id).await.unwrap().names(), [present, gone, kept]);
+        }
+        let borealis = Tenant { id: "borealis".parse().unwrap(), ..acme.clone() };
+        catalog.remember_tenant(&borealis, others, now).await.unwrap();
+        let refused = catalog.know_names_of(&acme.id, &[under(others)]).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::NotAuthentic, "a row that was changed by hand takes nobody else's data along");
+    }
+
+    #[tokio::test]
     async fn a_run_that_has_its_slot_only_after_the_erasure_publishes_nothing() {
         let catalog = Catalog::new(Arc::new(MemoryTable::default()));
         let now = Timestamp::UNIX_EPOCH;
-        let acme: Tenant = serde_json::from_value(serde_json::json!({
-            "id": "acme", "database_id": "shared", "layout": "schema", "database": "app", "schema": "tenant_acme",
-            "criticality": "standard", "time_zone": "Europe/Oslo", "status": "active", "created_at": "2024-01-01T00:00:00Z",
-        }))
-        .unwrap();
+        let acme = acme();
         let name = "vt_00000000-0000-0000-0000-000000000001".parse().unwrap();
         // The run asked before the erasure, and takes its slot after it.
         catalog.remember_tenant(&acme, name, now).await.unwrap().check_not_erased().unwrap();

@@ -143,8 +143,8 @@ pub const VERSIONS_MAX: usize = 50;
 /// Objects of one tenant that are asked for their locks, some ten milliseconds each, several at once: by a sweep the oldest unneeded ones, of
 /// which later sweeps go on, and by an erasure any.
 pub const LOCKS_ASKED_MAX: usize = 20_000;
-/// Records of one subject's recovery points of one kind that retention, the sweep and an erasure go by, those that have gone included: eleven
-/// years of hourly ones. With fewer than all of them a sweep could miss a run, and retention what is oldest.
+/// Records of one subject's recovery points of one kind that retention, the sweep, an erasure and the rounds of verify go by, those that have gone
+/// included: eleven years of hourly ones. With fewer than all of them a sweep could miss a run, and retention and a round what is oldest.
 pub const POINTS_OF_A_KIND_MAX: usize = 100_000;
 /// How often a sweep of one tenant begins anew in one invocation because there was more garbage than marks; later ones go on.
 pub const SWEEPS_IN_A_ROW_MAX: usize = 20;

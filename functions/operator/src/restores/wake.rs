@@ -31,8 +31,9 @@ pub(super) async fn wake(services: &Services, request: RestoreRequest) -> Result
     }
 }
 
-/// Whether an earlier call woke the runbook of this name: it is under way, and the wait that no longer takes an answer cannot have ended
-/// without one.
+/// Whether an earlier call woke the runbook of this name: it is under way, and the wait that no longer takes an answer ended with one. The
+/// step that keeps the token does nothing afterwards that could fail it, but for its entry in the audit trail; what was approved in the
+/// moment in which that one fails is given up, and told.
 ///
 /// # Errors
 /// If Step Functions does not say how it stands.

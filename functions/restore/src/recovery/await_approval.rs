@@ -9,12 +9,16 @@ use runtime::services::{Said, Services};
 
 /// Records the token that lets the runbook go on.
 pub(super) async fn await_approval(services: &Services, id: RecoveryId, token: String) -> Result<&'static str, ErrorReport> {
+    let backup_plan = services.plan().await?;
+    let requested_by = services.catalog.recovery(id).await?.value.requested_by;
+    let needed = services.recovery_approvals_needed(&backup_plan, &requested_by).await?;
     let recovery = services.catalog.advance_recovery(id, |recovery| recovery.await_approval(token)).await?.value;
     if let RecoveryState::AwaitingApproval { plan, .. } = &recovery.state {
-        let backup_plan = services.plan().await?;
-        let needed = services.recovery_approvals_needed(&backup_plan, &recovery.requested_by).await?;
         let told = said(&recovery, plan, needed);
-        services.raise(&backup_plan, AlertClass::RecoveryAwaitsApproval, &id.to_string(), told).await?;
+        if let Err(report) = services.raise(&backup_plan, AlertClass::RecoveryAwaitsApproval, &id.to_string(), told).await {
+            // As with a restore request: it waits all the same, and the token that is kept by now must not fail with this step.
+            tracing::error!(recovery.id = %id, error.code = report.code.name(), "nobody was asked to agree: {}", report.message);
+        }
     }
     Ok(recovery.state.name())
 }

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use catalog::{Record, tenants::TenantRecord};
+use catalog::{
+    Record,
+    tenants::{TenantError, TenantRecord},
+};
 use domain::{
     Coded, ErrorCode, ErrorReport, RecoveryPointId, TenantId, VaultTenantId, caps,
     point::{Content, Kind, Origin, Proof, RecoveryPoint},
@@ -46,6 +49,7 @@ impl Round<'_> {
         let mut whose = self.names.get(&name).cloned();
         // Before the chain: what is published while it is followed is no recovery point without a link.
         let mut records = self.records(whose.as_ref()).await?;
+        let mut names = self.names_of(whose.as_ref()).await?;
         let (links, report) = self.vault.chain_links(name, 0).await?;
         self.tell_chain(&report);
         let links = known::by_point(links);
@@ -63,7 +67,8 @@ impl Round<'_> {
             if deadline.near() {
                 return Ok(false);
             }
-            let lacking: Vec<_> = batch.iter().filter_map(|links| Some((links, self.lacking(links, &records, name)?))).collect();
+            let lacking: Vec<_> =
+                batch.iter().filter_map(|links| Some((links, self.lacking(links, &records, (name, &names))?))).collect();
             let (round, stored) = (&*self, &stored);
             let read: Vec<_> = futures::stream::iter(lacking)
                 .map(|(links, link)| async move { (links, link, round.read(name, link, stored).await) })
@@ -94,9 +99,10 @@ impl Round<'_> {
                             let (former, seen_at) = (BTreeSet::new(), written_at);
                             self.tenant(TenantRecord { vault_tenant: name, former, tenant: row, seen_at, erased: None }).await?;
                             records = self.records(whose.as_ref()).await?;
+                            names = self.names_of(whose.as_ref()).await?;
                         }
                         // It may have been looked up before anybody knew whose it is.
-                        if self.lacking(links, &records, name).is_some() {
+                        if self.lacking(links, &records, (name, &names)).is_some() {
                             self.record(record).await?;
                         }
                     }
@@ -117,6 +123,17 @@ impl Round<'_> {
         Ok(records)
     }
 
+    /// Every name in the vault that the catalog knows a tenant by.
+    async fn names_of(&self, whose: Option<&TenantId>) -> Result<Vec<VaultTenantId>, ErrorReport> {
+        let Some(tenant) = whose else { return Ok(Vec::new()) };
+        match self.catalog.tenant(tenant).await {
+            Ok(record) => Ok(record.names()),
+            // A dry run records none.
+            Err(TenantError::Unknown { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn tell_chain(&mut self, report: &CheckReport) {
         self.found.links += report.links;
         lines(report).into_iter().for_each(|line| self.found.problem(line));
@@ -127,10 +144,10 @@ impl Round<'_> {
         &mut self,
         links: &'a [ChainLink],
         records: &BTreeMap<RecoveryPointId, RecoveryPoint>,
-        name: VaultTenantId,
+        (name, names): (VaultTenantId, &[VaultTenantId]),
     ) -> Option<&'a ChainLink> {
         let last = links.last()?;
-        match records.get(&last.point).map(|record| known::compare(record, links, name)) {
+        match records.get(&last.point).map(|record| known::compare(record, links, name, names)) {
             None => return Some(last),
             Some(Known::Same) => self.found.points_known += 1,
             Some(Known::Unpublished) => self.found.unpublished += 1,

@@ -184,6 +184,16 @@ async fn a_tenant_that_was_met_anew_gets_its_old_name_back_unless_the_new_one_is
     assert_eq!(world.catalog.tenants().await.unwrap()[0].names(), [name(2), name(1)]);
     let again = world.rebuild(false).await;
     assert_eq!((again.names_recorded, again.points_recorded, again.points_known), (0, 0, 2), "a former name is known");
+
+    world.lose_the_catalog();
+    world.catalog.remember_tenant(&tenant("acme"), name(2), at(NOW)).await.unwrap();
+    world.export("acme", DAYS[1], run(3), true).await;
+    for _ in 0..2 {
+        let found = world.rebuild(false).await;
+        assert_eq!(problems(&found), Vec::<String>::new(), "a slot that was filled under both names");
+    }
+    assert_eq!(world.catalog.tenants().await.unwrap()[0].names(), [name(2), name(1)]);
+    assert_eq!(world.points("acme").await.len(), 2);
 }
 
 #[tokio::test]

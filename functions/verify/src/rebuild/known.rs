@@ -11,7 +11,7 @@ use vault::{ChainLink, PointRef};
 /// How a record stands to the links of its recovery point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Known {
-    /// It names one of them.
+    /// It names one of them, or what was stored of the same slot under another of the tenant's names.
     Same,
     /// No run has published it.
     Unpublished,
@@ -28,24 +28,31 @@ pub(crate) fn by_point(links: Vec<ChainLink>) -> BTreeMap<RecoveryPointId, Vec<C
     by_point
 }
 
-/// Where a record says that its content is, if it is an export of this name.
-pub(crate) fn named(record: &RecoveryPoint, of: VaultTenantId) -> Option<PointRef> {
+/// Where a record says that its content is, if it is an export: under which name, and what of it.
+fn placed(record: &RecoveryPoint) -> Option<(VaultTenantId, PointRef)> {
     match record.last_content() {
-        Some(Content::Export { vault_tenant, sequence, link_sha256, .. }) if *vault_tenant == of => {
-            Some(PointRef { sequence: *sequence, link_sha256: link_sha256.clone() })
+        Some(Content::Export { vault_tenant, sequence, link_sha256, .. }) => {
+            Some((*vault_tenant, PointRef { sequence: *sequence, link_sha256: link_sha256.clone() }))
         }
         _ => None,
     }
 }
 
-/// Compares a record with the links of the same recovery point in the chain of `of`.
-pub(crate) fn compare(record: &RecoveryPoint, links: &[ChainLink], of: VaultTenantId) -> Known {
+/// Where a record says that its content is, if it is an export of this name.
+pub(crate) fn named(record: &RecoveryPoint, of: VaultTenantId) -> Option<PointRef> {
+    placed(record).filter(|(name, _)| *name == of).map(|(_, reference)| reference)
+}
+
+/// Compares a record with the links of the same recovery point in the chain of `of`, which is one of the tenant's `names`. A slot whose
+/// record was lost may have been filled again under the name that the tenant was given then; the other link is left to the sweep.
+pub(crate) fn compare(record: &RecoveryPoint, links: &[ChainLink], of: VaultTenantId, names: &[VaultTenantId]) -> Known {
     match (named(record, of), &record.state) {
         (_, State::Running | State::Failed { .. }) => Known::Unpublished,
         (Some(reference), _) if links.iter().any(|link| link.reference == reference) => Known::Same,
         (Some(PointRef { sequence, .. }), _) => {
             Known::Other(format!("the catalog has it at place {sequence} of the chain, with another link than the vault's"))
         }
+        (None, _) if placed(record).is_some_and(|(name, _)| names.contains(&name)) => Known::Same,
         (None, _) => Known::Other("the catalog has it under another opaque name".to_owned()),
     }
 }
@@ -107,6 +114,7 @@ mod tests {
     #[test]
     fn a_record_is_known_if_it_names_any_of_its_links() {
         let links = [link(3), link(5)];
+        let compare = |record: &RecoveryPoint, links: &[ChainLink], of| compare(record, links, of, &[of]);
         assert_eq!(compare(&published(3), &links, name(1)), Known::Same);
         assert_eq!(compare(&published(5).expire(Timestamp::UNIX_EPOCH).unwrap(), &links, name(1)), Known::Same);
         assert_eq!(compare(&running(), &links, name(1)), Known::Unpublished);
@@ -118,6 +126,20 @@ mod tests {
         }
         let forged = ChainLink { reference: PointRef { link_sha256: "x".into(), ..link(3).reference }, ..link(3) };
         assert!(matches!(compare(&published(3), &[forged], name(1)), Known::Other(_)));
+    }
+
+    #[test]
+    fn a_record_of_a_slot_that_was_filled_again_under_another_of_the_tenants_names_is_known() {
+        let links = [link(3)];
+        assert_eq!(compare(&published(7), &links, name(2), &[name(2), name(1)]), Known::Same);
+        assert!(
+            matches!(compare(&published(7), &links, name(2), &[name(2), name(3)]), Known::Other(_)),
+            "nobody's it is known of"
+        );
+        assert!(
+            matches!(compare(&published(7), &links, name(1), &[name(2), name(1)]), Known::Other(_)),
+            "another link of this chain"
+        );
     }
 
     #[test]
