@@ -6,12 +6,15 @@ from zoneinfo import ZoneInfo
 import psql
 from wait import wait_until
 
+# One moment for the whole session: a slot that comes due between two tests is neither's newest.
+BEGAN = datetime.now(timezone.utc)
 
-def last_slots(plan: dict, rule_id: str, count: int = 1, now: datetime | None = None) -> list[datetime]:
-    """The newest `count` scheduled instants of a rule that have passed, the newest first, in UTC."""
+
+def last_slots(plan: dict, rule_id: str, count: int = 1) -> list[datetime]:
+    """The newest `count` scheduled instants of a rule that had passed when this began, the newest first, in UTC."""
     rule = next(rule for rule in plan["rules"] if rule["id"] == rule_id)
     zone = ZoneInfo(plan["time_zone"])
-    local_now = (now or datetime.now(timezone.utc)).astimezone(zone)
+    local_now = BEGAN.astimezone(zone)
     schedule = rule["schedule"]
     if "hourly_at_minute" in schedule:
         latest = local_now.replace(minute=schedule["hourly_at_minute"], second=0, microsecond=0)
