@@ -4,6 +4,7 @@ import json
 
 import pytest
 from paths import ROOT
+from slots import as_text, last_slots
 from stack import FunctionError
 
 SAMPLES = sorted((ROOT / "events").glob("*.json"))
@@ -20,10 +21,18 @@ def function_of(sample) -> str:
     return "retention" if rest == "sweep" else rest.split("-")[0]
 
 
+def of_the_newest_slot(event: dict, plan: dict) -> dict:
+    """A rule's tick as it would come now: one of the sample's day would fill a slot that other tests take for theirs."""
+    tick = event.get("tick", {})
+    if tick.get("rule") not in {rule["id"] for rule in plan["rules"]}:
+        return event
+    return {"tick": {**tick, "scheduled_time": as_text(last_slots(plan, tick["rule"])[0])}}
+
+
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
 def test_a_sample_event_is_taken_by_its_function(sample, stack, backed_up, with_snapshots, saved):
     try:
-        answer = stack.invoke(function_of(sample), json.loads(sample.read_text()))
+        answer = stack.invoke(function_of(sample), of_the_newest_slot(json.loads(sample.read_text()), backed_up.plan))
     except FunctionError as error:
         # It may name what does not exist here; it may not be misread.
         assert error.error_type.startswith("Unknown"), error
