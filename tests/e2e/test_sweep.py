@@ -10,6 +10,7 @@ import pytest
 from deliver import export_item, tick
 from planned import retained
 from slots import as_text
+from wait import wait_until
 
 TENANT = "fjordline"
 KEEP_THE_NEWEST = {
@@ -50,9 +51,21 @@ def change(platform, tenant, day):
     psql.run_script(platform.dsn(tenant), f"SET search_path = {psql.identifier(tenant.table_schema)}; UPDATE notes SET label = label || '{day}';")
 
 
+_given: set[str] = set()
+
+
 def now() -> str:
-    """Later than every slot that any other test has filled, so that the newest recovery point is the one that was made last."""
-    return as_text(datetime.datetime.now(datetime.UTC).replace(microsecond=0))
+    """Later than every slot that any test has filled, so that the newest recovery point is the one that was made last.
+
+    An export can be done within the second in which it was asked for.
+    """
+    def unused() -> str | None:
+        second = as_text(datetime.datetime.now(datetime.UTC).replace(microsecond=0))
+        return None if second in _given else second
+
+    second = wait_until("a second has begun that no slot has", unused, 5)
+    _given.add(second)
+    return second
 
 
 def sweep(stack, plan, console, at: str, apply: bool = True) -> dict:
