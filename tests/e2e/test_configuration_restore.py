@@ -1,12 +1,11 @@
 """A tenant's settings come back as far as they can without a value, and a person is told the rest. Judged by boto3."""
 
 import json
-from datetime import datetime, timezone
 
 import pytest
 from console import Refused
 from deliver import export_item
-from slots import as_text
+from slots import unused_second
 from stack import FunctionError
 from wait import wait_until
 
@@ -66,7 +65,7 @@ def settings(stack, backed_up):
     ssm.add_tags_to_resource(ResourceType="Parameter", ResourceId=f"/{below}features", Tags=[{"Key": "owner", "Value": "sales"}])
     secrets.put_resource_policy(SecretId=f"{below}webhook", ResourcePolicy=POLICY)
     secrets.create_secret(Name=f"{below}signing", SecretString=tenant.secret_canary, Tags=[{"Key": "tenant", "Value": TENANT}])
-    stack.invoke("export", export_item(TENANT, as_text(datetime.now(timezone.utc).replace(microsecond=0))))
+    stack.invoke("export", export_item(TENANT, unused_second()))
     yield found
     for name in found.now():
         if name.startswith("/"):

@@ -9,8 +9,7 @@ import psql
 import pytest
 from deliver import export_item, tick
 from planned import retained
-from slots import as_text
-from wait import wait_until
+from slots import unused_second
 
 TENANT = "fjordline"
 KEEP_THE_NEWEST = {
@@ -35,7 +34,7 @@ def three(stack, backed_up, platform, tenant, console, vault):
     """Three exports, of which the second finds the locks of what it shares at their end."""
     made = []
     for day in (1, 2, 3):
-        asked_at = now()
+        asked_at = unused_second()
         if day == 2:
             vault.end_locks()
         change(platform, tenant, day)
@@ -44,28 +43,11 @@ def three(stack, backed_up, platform, tenant, console, vault):
     yield made
     # The tenant is what it was, and so is what its newest recovery point holds.
     platform.rebuild(tenant)
-    stack.invoke("export", export_item(TENANT, now()))
+    stack.invoke("export", export_item(TENANT, unused_second()))
 
 
 def change(platform, tenant, day):
     psql.run_script(platform.dsn(tenant), f"SET search_path = {psql.identifier(tenant.table_schema)}; UPDATE notes SET label = label || '{day}';")
-
-
-_given: set[str] = set()
-
-
-def now() -> str:
-    """Later than every slot that any test has filled, so that the newest recovery point is the one that was made last.
-
-    An export can be done within the second in which it was asked for.
-    """
-    def unused() -> str | None:
-        second = as_text(datetime.datetime.now(datetime.UTC).replace(microsecond=0))
-        return None if second in _given else second
-
-    second = wait_until("a second has begun that no slot has", unused, 5)
-    _given.add(second)
-    return second
 
 
 def sweep(stack, plan, console, at: str, apply: bool = True) -> dict:
@@ -125,7 +107,7 @@ def test_garbage_goes_once_its_lock_has_ended_and_the_rest_restores(three, stack
 
 def test_exports_beside_sweeps_lose_nothing(three, stack, backed_up, platform, tenant, console, vault):
     for round in range(2):
-        asked_at = now()
+        asked_at = unused_second()
         change(platform, tenant, round)
         with retained(stack, backed_up.plan, console, **KEEP_THE_NEWEST):
             stack.invoke("retention", tick("retention-daily", TICKS[4 + round]))

@@ -8,6 +8,7 @@ from wait import wait_until
 
 # One moment for the whole session: a slot that comes due between two tests is neither's newest.
 BEGAN = datetime.now(timezone.utc)
+_given: set[str] = set()
 
 
 def last_slots(plan: dict, rule_id: str, count: int = 1) -> list[datetime]:
@@ -38,3 +39,17 @@ def an_instant(stack, instance: str) -> datetime:
     then = int(psql.value(server, "SELECT ceil(extract(epoch FROM clock_timestamp()))::bigint"))
     wait_until("that second has passed", lambda: psql.value(server, f"SELECT extract(epoch FROM clock_timestamp()) > {then} + 0.1") == "t", 10)
     return datetime.fromtimestamp(then, timezone.utc)
+
+
+def unused_second() -> str:
+    """The present second, which is later than every slot that was filled, so that what is made of it is the newest.
+
+    None is given twice: an export can be done within the second in which it was asked for.
+    """
+    def unused() -> str | None:
+        second = as_text(datetime.now(timezone.utc))
+        return None if second in _given else second
+
+    second = wait_until("a second has begun that no slot has", unused, 5)
+    _given.add(second)
+    return second
