@@ -7,18 +7,14 @@ use catalog::tenants::TenantRecord;
 use domain::{
     ErrorCode, ErrorReport, RecoveryPointId, RunId, TenantId, VaultTenantId, caps,
     identity::Identity,
-    point::{Proof, RecoveryPoint},
+    point::{Kind, Proof, RecoveryPoint},
 };
 use runtime::services::{Services, point_ref};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use vault::{CheckReport, Share};
 
-use crate::{
-    links::{EXPORTED, placed},
-    look::cut,
-    runs,
-};
+use crate::{links::placed, look::cut, runs};
 
 /// Recovery points, the newest, that are looked at in one call: a call has a minute, and each takes a request.
 const POINTS_CHECKED_MAX: usize = 100;
@@ -180,7 +176,7 @@ async fn newest(services: &Services, record: &TenantRecord) -> Result<Vec<Recove
     let tenant = &record.tenant.id;
     let subject = domain::slot::Subject::Tenant(tenant.clone());
     let mut points = Vec::new();
-    for kind in EXPORTED {
+    for kind in Kind::EXPORTED {
         points.extend(services.catalog.newest_available(&subject, kind).await?.map(|point| point.value));
     }
     if points.is_empty() {

@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_named_recovery_point_of_any_kind_but_a_snapshot_is_restored_from() {
-        for kind in [Kind::Database, Kind::Media, Kind::Configuration] {
+        for kind in Kind::EXPORTED {
             assert!(named(point(kind), None).is_ok() && named(point(kind), Some(kind)).is_ok(), "{kind:?}");
         }
         for (kind, wanted) in

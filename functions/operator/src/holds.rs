@@ -8,7 +8,7 @@ use catalog::audit::Phase;
 use domain::{
     Coded, ErrorCode, ErrorReport, RecoveryPointId, TenantId, caps,
     identity::Identity,
-    point::{Hold, RecoveryPoint},
+    point::{Hold, Kind, RecoveryPoint},
     slot::Subject,
 };
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use runtime::services::Services;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{links::EXPORTED, look::PointsOf};
+use crate::look::PointsOf;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -174,7 +174,7 @@ impl Act<'_> {
         let subject = Subject::Tenant(self.tenant.clone());
         let mut points = Vec::new();
         // Kind by kind: in one listing those that come first could fill it.
-        for kind in EXPORTED {
+        for kind in Kind::EXPORTED {
             let of_kind = services.catalog.points(&subject, Some(kind), caps::LISTED_POINTS_MAX).await?;
             if of_kind.len() == caps::LISTED_POINTS_MAX {
                 let message = format!(
@@ -268,7 +268,7 @@ impl std::fmt::Display for Done {
 #[cfg(test)]
 mod tests {
     use domain::{
-        point::{Content, Kind, Proof, State},
+        point::{Content, Proof, State},
         slot::Slot,
     };
 

@@ -15,8 +15,6 @@ use vault::Link;
 
 use crate::look::cut;
 
-/// The kinds that lie in the vault.
-pub(crate) const EXPORTED: [Kind; 3] = [Kind::Database, Kind::Media, Kind::Configuration];
 /// Links that are read for one listing, to count their packs: each takes a call.
 const LINKS_READ_MAX: usize = 50;
 /// Packs in one answer, each of about 100 bytes: a Lambda answer holds 6 MB.
@@ -61,7 +59,7 @@ pub(crate) async fn list(services: &Services, asked: LinksOf) -> Result<Value, E
         }
         None => {
             for record in services.catalog.tenants().await? {
-                for kind in asked.kind.map_or(EXPORTED.to_vec(), |kind| vec![kind]) {
+                for kind in asked.kind.map_or(Kind::EXPORTED.to_vec(), |kind| vec![kind]) {
                     let points = placed(services, &record, record.vault_tenant, Some(kind), caps::POINTS_OF_EACH_MAX).await?;
                     links.extend(points.newest_first.iter().map(|(sequence, point)| line(&record, *sequence, point)));
                 }

@@ -46,7 +46,7 @@ async fn newest_sets(services: &Services, plan: &Plan, tenant: &Tenant, most: us
 async fn newest_of_each(services: &Services, tenant: &Tenant, limit: usize) -> Result<Vec<Vec<RecoveryPoint>>, ErrorReport> {
     let subject = Subject::Tenant(tenant.id.clone());
     let mut listed = Vec::new();
-    for kind in [Kind::Database, Kind::Media, Kind::Configuration] {
+    for kind in Kind::EXPORTED {
         let points = services.catalog.points(&subject, Some(kind), limit).await?;
         listed.push(points.into_iter().map(|point| point.value).collect());
     }

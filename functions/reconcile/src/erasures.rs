@@ -43,7 +43,7 @@ async fn left(services: &Services, plan: &Plan, tenant: &TenantId, by: ErasureId
         Err(error) => return Err(error.into()),
     }
     let mut available = Vec::new();
-    for kind in [Kind::Database, Kind::Media, Kind::Configuration] {
+    for kind in Kind::EXPORTED {
         let newest = services.catalog.points(&Subject::Tenant(tenant.clone()), Some(kind), NEWEST).await?;
         available.extend(newest.into_iter().map(|point| point.value).filter(|point| point.content().is_some()));
     }

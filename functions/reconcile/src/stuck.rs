@@ -19,7 +19,7 @@ fn is_over(since: Timestamp, at_most_s: i64, now: Timestamp) -> bool {
 /// Fails exports that have held their slot for longer than any run can take. Snapshots are followed by their own function.
 pub(crate) async fn runs(services: &Services, plan: &Plan) -> Result<(), ErrorReport> {
     let now = services.clock.now();
-    for kind in [Kind::Database, Kind::Media, Kind::Configuration] {
+    for kind in Kind::EXPORTED {
         for listed in services.catalog.running(kind, caps::LISTED_POINTS_MAX).await? {
             // The listing may lag behind; the decision is made on the record itself.
             let Some(held) = services.catalog.get::<RecoveryPoint>(&listed.value.key()).await? else { continue };

@@ -45,7 +45,7 @@ pub(crate) async fn let_go(services: &Services, erasure: &Erasure, invocation: &
 async fn left(services: &Services, erasure: &Erasure) -> Result<Vec<Versioned<RecoveryPoint>>, ErrorReport> {
     let subject = Subject::Tenant(erasure.asked.tenant.clone());
     let mut left = Vec::new();
-    for kind in [Kind::Database, Kind::Media, Kind::Configuration] {
+    for kind in Kind::EXPORTED {
         let points = services.catalog.points(&subject, Some(kind), caps::POINTS_OF_A_KIND_MAX).await?;
         left.extend(points.into_iter().filter(|point| matches!(point.value.state, State::Available { .. } | State::Running)));
     }

@@ -98,7 +98,7 @@ struct End {
 async fn end(services: &Services, record: &TenantRecord) -> Result<End, ErrorReport> {
     let subject = Subject::Tenant(record.tenant.id.clone());
     let mut places = Vec::new();
-    for kind in [Kind::Database, Kind::Media, Kind::Configuration] {
+    for kind in Kind::EXPORTED {
         let points = services.catalog.points(&subject, Some(kind), RECORDS_READ_MAX).await?;
         let placed = |point: &RecoveryPoint| Some((point.scheduled_time, place_in_chain(point, record.vault_tenant)?));
         places.extend(points.iter().filter_map(|point| placed(&point.value)));

@@ -26,9 +26,6 @@ use vault::{CheckReport, Seen, Stored, Vault};
 
 use crate::{authentic, due, environment::Unchecked};
 
-/// The kinds of which something is stored.
-const EXPORTED: [Kind; 3] = [Kind::Database, Kind::Media, Kind::Configuration];
-
 /// What a round has come to in one invocation.
 #[derive(Debug, Default)]
 pub(crate) struct Done {
@@ -140,9 +137,9 @@ async fn of_tenant(
 ) -> Result<(), ErrorReport> {
     invocation.deadline.check("the next tenant's check")?;
     let subject = Subject::Tenant(record.tenant.id.clone());
-    let points = due::points(&services.catalog, &subject, &EXPORTED, caps::POINTS_OF_A_KIND_MAX).await?;
+    let points = due::points(&services.catalog, &subject, &Kind::EXPORTED, caps::POINTS_OF_A_KIND_MAX).await?;
     let exports: Vec<_> = points.into_iter().filter(|point| point_ref(&point.value).is_ok()).collect();
-    let checked = due::checked(&services.catalog, &subject, &EXPORTED, caps::POINTS_OF_A_KIND_MAX).await?;
+    let checked = due::checked(&services.catalog, &subject, &Kind::EXPORTED, caps::POINTS_OF_A_KIND_MAX).await?;
     let none = Checked::default();
     let known = exports.iter().map(|point| (&point.value, checked.get(&point.value.id).unwrap_or(&none)));
     let due = readings_due(known, &plan.verification, tick);
@@ -172,7 +169,7 @@ async fn of_tenant(
             Err(report) => _ = first_failure.get_or_insert(report),
         }
     }
-    let checked = due::checked(&services.catalog, &subject, &EXPORTED, caps::POINTS_OF_A_KIND_MAX).await?;
+    let checked = due::checked(&services.catalog, &subject, &Kind::EXPORTED, caps::POINTS_OF_A_KIND_MAX).await?;
     services.catalog.record_reading(&subject, oldest_unread(&exports, &checked, &bad)).await?;
     first_failure.map_or(Ok(()), Err)
 }

@@ -36,6 +36,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The kinds of which a tenant's recovery points lie in the vault.
+    pub const EXPORTED: [Self; 3] = [Self::Database, Self::Media, Self::Configuration];
+
     /// The kind's name, as persisted and shown.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -29,7 +29,7 @@ impl Sweeper<'_> {
     /// Every record of a tenant's recovery points, with strong consistency.
     pub(super) async fn points(&self, tenant: &TenantId) -> Result<Vec<Versioned<RecoveryPoint>>, ErrorReport> {
         let (subject, mut points) = (Subject::Tenant(tenant.clone()), Vec::new());
-        for kind in [Kind::Database, Kind::Media, Kind::Configuration] {
+        for kind in Kind::EXPORTED {
             let found = self.catalog.points(&subject, Some(kind), caps::POINTS_OF_A_KIND_MAX).await?;
             if found.len() >= caps::POINTS_OF_A_KIND_MAX {
                 let message = format!(

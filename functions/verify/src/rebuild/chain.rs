@@ -116,7 +116,7 @@ impl Round<'_> {
     async fn records(&self, whose: Option<&TenantId>) -> Result<BTreeMap<RecoveryPointId, RecoveryPoint>, ErrorReport> {
         let Some(tenant) = whose else { return Ok(BTreeMap::new()) };
         let mut records = BTreeMap::new();
-        for kind in [Kind::Database, Kind::Media, Kind::Configuration] {
+        for kind in Kind::EXPORTED {
             let listed = self.catalog.points(&Subject::Tenant(tenant.clone()), Some(kind), caps::LISTED_POINTS_MAX).await?;
             records.extend(listed.into_iter().map(|point| (point.value.id, point.value)));
         }
